@@ -1,0 +1,423 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The door on the mail host: the only place through which the served chain changes. Private to this collection.
+
+One call, :func:`deploy`, does a whole deployment, because nothing that a playbook would run afterwards (rescue, handler)
+runs when the connection to the host is lost. It asks, notes its intent in the ledger, replaces one file that holds key
+and chain (from then on a starting smtpd presents it), reloads, shakes hands until only the new chain is seen, and puts
+the old file back when that does not happen.
+
+The ledger lies on the host it speaks of and is only touched under a lock on it. No Ansible here: the same file serves
+on the host without Ansible.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import ssl
+import subprocess
+import tempfile
+import time
+from typing import Callable, NamedTuple, Tuple
+
+from . import _chain, _probe
+from ._errors import ChainError, DeployError, LedgerError, RefusedError
+from ._rollover import Chain, Ledger, Name, Operation, Version, all_of, endpoint_key, may_deploy
+from ._tlsa import Record
+
+LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
+LOCK_SECONDS = 60
+COMMAND_SECONDS = 60
+# A daemon with several processes may answer with the old chain once and the new one next.
+HANDSHAKES = 5
+
+
+class Daemon(NamedTuple):
+    """How the gate speaks with the service: commands as lists, and what shows that it uses the chain file."""
+
+    name: str
+    check: Tuple[str, ...]
+    reload: Tuple[str, ...]
+    objections: Callable
+
+
+# ------------------------------------------------------------------------------------------------------- ledger file
+
+
+class OpenLedger:
+    """The ledger while its lock is held. ``ledger`` is the value; ``save`` writes it; ``lost`` says why it was new."""
+
+    def __init__(self, path):
+        self.path = path
+        self.lost = None
+        try:
+            with open(path, encoding="utf-8") as stream:
+                self.ledger = Ledger.from_dict(json.load(stream))
+        except FileNotFoundError:
+            self.ledger, self.lost = Ledger(), "there is none yet"
+        except (LedgerError, ValueError) as exc:
+            # A lost ledger is no error: what was before it is then unknown, and the questions know how to wait.
+            self.ledger, self.lost = Ledger(), str(exc)
+        except OSError as exc:
+            raise LedgerError(f"Cannot read the ledger {path!r}: {exc.strerror}") from exc
+
+    def save(self, ledger):
+        """Replace the file atomically (mode 0644: it holds digests only, and people read it).
+
+        :raises LedgerError: disk full, read-only, ...: the old ledger is still whole.
+        """
+        self.ledger = ledger
+        text = json.dumps(ledger.to_dict(), indent=1, sort_keys=True) + "\n"
+        try:
+            _replace_file(self.path, text.encode(), 0o644)
+        except OSError as exc:
+            raise LedgerError(f"Cannot write the ledger {self.path!r}: {exc.strerror}; nothing was changed") from exc
+
+
+@contextlib.contextmanager
+def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS):
+    """Hold the ledger's lock. Only one door of a host is open at a time.
+
+    :param path: the ledger file (str); its directory is made when missing.
+    :param wait: how long to wait for another holder (seconds).
+    :raises LedgerError: another process holds the lock for longer, or the directory cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        lock = open(path + ".lock", "a", encoding="utf-8")
+    except OSError as exc:
+        raise LedgerError(f"Cannot open the ledger {path!r}: {exc.strerror}") from exc
+    with lock:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise LedgerError(
+                        f"Cannot open the ledger {path!r}: another process has held its lock for {wait} s; "
+                        "see who does with: fuser -v " + path + ".lock") from None
+                time.sleep(0.2)
+        yield OpenLedger(path)
+
+
+def _replace_file(path, content, mode, owner=None):
+    directory = os.path.dirname(path) or "."
+    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".", suffix=".new")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            if owner is not None:
+                os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    # The rename itself has to survive a power cut, or an old key comes back after the old record went.
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# ----------------------------------------------------------------------------------------------------------- take note
+
+
+def note(path, timing, names=None, intents=None, published=None, outcomes=None, operation=None, retire=(),
+         write=True, clock=time.time):
+    """Take notes in the ledger, all or none.
+
+    :param names: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
+    :param intents: owner name to version (JSON form) that is about to be published.
+    :param published: owner name to the list of records (text) that are ours there from now on.
+    :param outcomes: one complete look at the endpoints (``_probe.look``).
+    :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{}`` to close.
+    :param retire: digests of keys that are never to be used again.
+    :param write: False only computes (check mode).
+    :returns: tuple of the ledger (:class:`Ledger`), whether what was *decided* changed (looks do not count), and
+        why the ledger was new (str) or None.
+    :raises LedgerError: see :func:`open_ledger`; or another operation is open.
+    """
+    with open_ledger(path) as door:
+        before = ledger = door.ledger
+        for owner, memory in (names or {}).items():
+            ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+        for owner, version in (intents or {}).items():
+            ledger = ledger.with_name(ledger.name(owner).intend(Version.from_dict(version)))
+        for owner, records in (published or {}).items():
+            ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
+        if outcomes:
+            ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
+        if operation is not None:
+            ledger = ledger._replace(operation=_operation(before.operation, operation))
+        ledger = ledger._replace(retired=before.retired | frozenset(retire))
+        now = clock()
+        ledger = ledger._replace(
+            names=tuple(name.pruned(now, timing) for name in ledger.names), chains=ledger.chains.pruned(now, timing))
+        if write and ledger != before:
+            door.save(ledger)
+        changed = any(getattr(ledger, part) != getattr(before, part) for part in ("operation", "published", "retired"))
+        return ledger, changed, door.lost
+
+
+def _operation(now_open, wanted):
+    if not wanted:
+        return None
+    wanted = Operation(
+        str(wanted["id"]), str(wanted["kind"]), str(wanted.get("target_spki") or ""), float(wanted["started"]))
+    if now_open and now_open.id != wanted.id:
+        raise LedgerError(
+            f"Cannot begin operation {wanted.id!r} ({wanted.kind}): operation {now_open.id!r} ({now_open.kind}) is open; "
+            f"run {now_open.kind}.yml again to complete it")
+    if now_open and now_open.target_spki and wanted.target_spki != now_open.target_spki:
+        raise LedgerError(
+            f"Cannot change the key of operation {now_open.id!r} from {now_open.target_spki[:16]} to "
+            f"{wanted.target_spki[:16] or 'none'}: an operation keeps its key to the end")
+    return wanted
+
+
+# ------------------------------------------------------------------------------------------------------------- deploy
+
+
+class Deployment(NamedTuple):
+    """One chain file and all that is served from it. Times in seconds.
+
+    ``names``: owner name to the fresh memory (JSON form of ``_rollover.Name``) that the question is asked of.
+    ``candidate``: file with the key and chain to be served. ``dest``: the file that the daemon reads.
+    ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
+    ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
+    """
+
+    candidate: str
+    dest: str
+    names: dict
+    endpoints: list
+    daemon: Daemon
+    timing: tuple
+    empty_is_fine: bool = False
+    expected_spki: str = ""
+    handshake_timeout: int = 60
+    ledger_path: str = LEDGER_PATH
+
+
+def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
+    """Let the daemon present the candidate chain, if no sender can see a mismatch. Idempotent.
+
+    What is *served* decides whether anything is to do, not what the files say: after a crash between replace and
+    reload the file is new and the service is old.
+
+    :param unit: :class:`Deployment`.
+    :param write: False asks and checks, and changes nothing (check mode).
+    :param clock, sleep, run, look: for tests.
+    :returns: dict with ``changed``, ``chain`` (JSON), ``answer`` (JSON), ``before`` (presented key digests),
+        ``outcomes``.
+    :raises ChainError: the candidate cannot be used. :raises RefusedError: the answer is no, or the daemon is not
+        set up to use the file; nothing was changed. :raises DeployError: the daemon did not come up with the chain;
+        ``restored`` says whether the old one is back.
+    """
+    run, look = run or _run, look or _probe.look
+    with open_ledger(unit.ledger_path) as door:
+        content, candidate = _load_candidate(unit, door.ledger, clock())
+        outcomes = look(unit.endpoints)
+        ledger = _take_in(door.ledger, unit, outcomes)
+        before = sorted({chain.spki for chain in ledger.chains.presented()})
+        in_file = _read(unit.dest) == content
+        result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
+        if in_file and _presented_only(candidate, outcomes):
+            if write:
+                door.save(ledger)
+            return result
+        new = Chain.from_dict(candidate)
+        answer = _ask(unit, ledger, new, clock())
+        result.update(answer=answer.to_dict(), changed=True)
+        if not answer.yes:
+            raise RefusedError(
+                f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
+                answer=answer.to_dict())
+        # In check mode main.cf may still be the old one because the task that would have changed it only said so.
+        objections = unit.daemon.objections(unit.dest, run) if write else []
+        if objections:
+            raise RefusedError(
+                f"Cannot deploy to {unit.dest!r}: {unit.daemon.name} does not serve from it alone: " + "; ".join(objections),
+                objections=objections)
+        if not write:
+            return result
+        _check_command(unit.daemon.check, f"{unit.daemon.name} refuses its configuration; nothing was changed", run)
+        # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
+        ledger = ledger._replace(chains=ledger.chains.intend(new))
+        door.save(ledger)
+        old = _read(unit.dest)
+        try:
+            _swap(unit.dest, content, old)
+            _check_command(unit.daemon.reload, f"{unit.daemon.name} did not reload", run)
+            outcomes, served = _until_served(unit, candidate, look, clock, sleep)
+        except (DeployError, OSError) as exc:
+            _put_back(unit, door, ledger, old, exc, run, look, clock)
+        ledger = _take_in(ledger, unit, outcomes)
+        door.save(ledger)
+        if not served:
+            _put_back(unit, door, ledger, old, DeployError(_not_served(unit, candidate, outcomes)), run, look, clock)
+        result["outcomes"] = outcomes
+        return result
+
+
+def _load_candidate(unit, ledger, now):
+    base_domains = sorted({endpoint["name"] for endpoint in unit.endpoints})
+    content = _read(unit.candidate)
+    if content is None:
+        raise ChainError(f"Cannot read the chain to deploy, {unit.candidate!r}: there is no such file; "
+                         "chain_assemble makes it")
+    bundle = _chain.load_pem(content.decode("utf-8", "replace"), unit.candidate)
+    _chain.check_key_matches(bundle)
+    described = _chain.describe(bundle.certificates, base_domains, now)
+    if described["spki"] in ledger.retired:
+        raise RefusedError(
+            f"Cannot deploy key {described['spki'][:16]}: it was retired on this host, and its record may be gone")
+    if unit.expected_spki and described["spki"] != unit.expected_spki:
+        raise RefusedError(
+            f"Cannot deploy {unit.candidate!r}: it holds key {described['spki'][:16]}, and the open operation is about "
+            f"key {unit.expected_spki[:16]}")
+    # The one thing that no daemon's own check tries: whether TLS can load the file.
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(unit.candidate)
+    except (ssl.SSLError, OSError) as exc:
+        raise ChainError(f"Cannot use {unit.candidate!r}: OpenSSL does not load it: {exc}") from exc
+    return content, described
+
+
+def _take_in(ledger, unit, outcomes):
+    for owner, memory in unit.names.items():
+        ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+    return ledger._replace(chains=ledger.chains.observe(outcomes))
+
+
+def _ask(unit, ledger, new, now):
+    ours = {endpoint_key(endpoint) for endpoint in unit.endpoints}
+    replaced = [
+        seen.chain for seen in ledger.chains.chains
+        if seen.endpoints & ours and seen.chain.algorithm == new.algorithm and seen.chain != new
+    ] or [seen.chain for seen in ledger.chains.chains if seen.endpoints & ours and seen.chain != new]
+    # Presenting what is already presented changes nothing for anybody.
+    if not replaced and any(seen.chain == new and seen.endpoints & ours for seen in ledger.chains.chains):
+        replaced = [new]
+    return all_of(
+        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine) for owner in sorted(unit.names))
+
+
+def _presented_only(candidate, outcomes):
+    chains = [outcome["chain"]["id"] for outcome in outcomes if outcome["outcome"] == "chain"]
+    silent = [outcome for outcome in outcomes if outcome["outcome"] not in ("chain", "no-chain-for-algorithm")]
+    return bool(chains) and not silent and all(one == candidate["id"] for one in chains)
+
+
+def _until_served(unit, candidate, look, clock, sleep):
+    deadline = clock() + unit.handshake_timeout
+    while True:
+        outcomes = look(unit.endpoints, handshakes=HANDSHAKES)
+        if _presented_only(candidate, outcomes):
+            return outcomes, True
+        if clock() >= deadline:
+            return outcomes, False
+        sleep(0.5)
+
+
+def _swap(dest, content, old):
+    owner = None
+    if old is not None:
+        owner = os.stat(dest)
+        _replace_file(dest + ".previous", old, 0o600, owner)
+    _replace_file(dest, content, 0o600, owner)
+
+
+def _put_back(unit, door, ledger, old, cause, run, look, clock):
+    message = getattr(cause, "message", None) or f"Cannot write {unit.dest!r}: {getattr(cause, 'strerror', cause)}"
+    if old is None:
+        raise DeployError(
+            message + "; there was no older chain file to put back: the new one stays, and both records should too",
+            restored=False) from cause
+    try:
+        _replace_file(unit.dest, old, 0o600, os.stat(unit.dest))
+        run(unit.daemon.reload)
+        door.save(_take_in(ledger, unit, look(unit.endpoints, handshakes=HANDSHAKES)))
+    except (OSError, LedgerError) as exc:
+        raise DeployError(message + f"; and the old chain could not be put back: {exc}", restored=False) from cause
+    raise DeployError(message + "; the old chain is back", restored=True) from cause
+
+
+def _not_served(unit, candidate, outcomes):
+    seen = sorted({
+        f"{endpoint_key(outcome['endpoint'])}: "
+        + (f"key {outcome['chain']['spki'][:16]}" if outcome["outcome"] == "chain"
+           else f"{outcome['outcome']} ({outcome['detail']})")
+        for outcome in outcomes
+        if outcome["outcome"] != "no-chain-for-algorithm" and (outcome.get("chain") or {}).get("id") != candidate["id"]
+    })
+    return (f"Cannot deploy key {candidate['spki'][:16]}: {unit.handshake_timeout} s after the reload not every endpoint "
+            f"presents it: " + ("; ".join(seen) or "no endpoint presents any chain"))
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def _run(command):
+    try:
+        done = subprocess.run(
+            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            timeout=COMMAND_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return 127, str(exc)
+    return done.returncode, done.stdout.decode("utf-8", "replace").strip()
+
+
+def _check_command(command, what, run):
+    code, output = run(command)
+    if code:
+        raise DeployError(f"{what}: {' '.join(command)!r} ended with {code}: {output[-500:] or 'no output'}", restored=None)
+
+
+# ------------------------------------------------------------------------------------------------------------ Postfix
+
+
+def postfix_objections(dest, run=_run):
+    """Why Postfix would not present ``dest`` and nothing else on every TLS service (list of str).
+
+    Asked of Postfix itself, because main.cf and master.cf may belong to somebody else's role.
+    """
+    code, value = run(("postconf", "-xh", "smtpd_tls_chain_files"))
+    if code:
+        return [f"postconf fails: {value[-200:]}"]
+    found = []
+    if value.replace(",", " ").split() != [dest]:
+        found.append(f"main.cf has smtpd_tls_chain_files = {value or '(empty)'}, expected {dest}")
+    _code, value = run(("postconf", "-xh", "tls_server_sni_maps"))
+    if value:
+        found.append(f"main.cf has tls_server_sni_maps = {value}: other server names get other chains")
+    _code, overrides = run(("postconf", "-P"))
+    for line in overrides.splitlines():
+        setting, _equals, value = line.partition("=")
+        parameter = setting.strip().rpartition("/")[2]
+        if parameter in ("smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file", "tls_server_sni_maps") \
+                and value.strip() and value.strip() != dest:
+            found.append(f"master.cf has -o {line.strip()}")
+    return found
+
+
+POSTFIX = Daemon("postfix", ("postfix", "check"), ("postfix", "reload"), postfix_objections)
+DAEMONS = {"postfix": POSTFIX}
