@@ -2,12 +2,92 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-PYTHON ?= /usr/bin/python3
-export PYTHON
+# `make help` lists the targets. Everything made goes below build/.
 
-.PHONY: venv
-venv:
-	tests/tools/packages.sh
-	tests/tools/venv.sh build/venv tests/requirements.txt
-	tests/tools/venv.sh build/venv-2.18 tests/requirements-2.18.txt
-	tests/tools/venv.sh build/venv-oldpython tests/requirements-oldpython.txt --system-site-packages
+PYTHON ?= /usr/bin/python3
+HOME ?= $(shell getent passwd $$(id -u) | cut -d: -f6)
+export PYTHON HOME
+
+BIN := $(CURDIR)/build/venv/bin
+COLLECTION := $(CURDIR)/build/collections/ansible_collections/mailops/dane
+# One scenario with `make molecule SCENARIO=name`; all of them without.
+SCENARIO ?= $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml)))))
+
+# Ansible and molecule call one another by name; the system's own Ansible, if any, must not answer.
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
+export PYTHONDONTWRITEBYTECODE := 1
+
+PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
+
+.DEFAULT_GOAL := help
+.PHONY: help venv constraints collection unit unit-2.18 oldpython contract lint sanity sanity-2.18 molecule demo \
+	demo-broken lab-up lab-down changelog test clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-zA-Z0-9_.-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: ## install Debian packages (as root) and make build/venv, build/venv-2.18, build/venv-oldpython
+	@tests/tools/packages.sh
+	@tests/tools/venv.sh build/venv tests/requirements.txt
+	@tests/tools/venv.sh build/venv-2.18 tests/requirements-2.18.txt
+	@tests/tools/venv.sh build/venv-oldpython tests/requirements-oldpython.txt --system-site-packages
+
+constraints: ## write down the package versions that pip chose for the requirements of today
+	@rm -rf build/venv build/venv-2.18 build/venv-oldpython tests/constraints*.txt
+	@$(MAKE) --no-print-directory venv
+	@tests/tools/constraints.sh
+
+collection: venv ## build the artifact and install it under build/collections
+	@tests/tools/collection.sh
+
+unit: collection ## unit tests of the installed artifact, with ansible-core 2.19
+	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python $(PYTEST) tests/unit
+
+unit-2.18: collection ## the same with ansible-core 2.18
+	DANE_COLLECTION_ROOT=$(COLLECTION) build/venv-2.18/bin/python $(PYTEST) tests/unit
+
+oldpython: collection ## unit tests of on-host code with Debian's own Python and cryptography
+	DANE_COLLECTION_ROOT=$(COLLECTION) DANE_ON_HOST_ONLY=1 build/venv-oldpython/bin/python $(PYTEST) tests/unit
+
+contract: venv ## tests that read the repository: layers, role defaults, Ansible traps, headers
+	$(BIN)/python $(PYTEST) tests/contract
+
+lint: collection ## ansible-lint (production), yamllint, ruff, changelog fragments
+	$(BIN)/ruff check .
+	$(BIN)/yamllint --strict .
+	$(BIN)/antsibull-changelog lint
+	NO_COLOR=1 $(BIN)/ansible-lint --offline --strict
+
+sanity: venv ## ansible-test sanity with ansible-core 2.19
+	tests/sanity/run.sh build/venv
+
+sanity-2.18: venv ## ansible-test sanity with ansible-core 2.18
+	tests/sanity/run.sh build/venv-2.18
+
+molecule: collection ## every molecule scenario, one after the other (SCENARIO=name for one)
+	@test -n "$(strip $(SCENARIO))" || { echo "No scenario below molecule/" >&2; exit 1; }
+	@for scenario in $(SCENARIO); do \
+		echo "molecule test: $$scenario"; $(BIN)/molecule test -s "$$scenario" </dev/null || exit 1; \
+	done
+
+demo: collection ## two real mail hosts change their keys while DANE-only senders deliver
+	$(BIN)/python tests/lab/demo.py
+
+demo-broken: collection ## the negative control: a key switched by hand too early must be seen
+	$(BIN)/python tests/lab/demo_broken.py
+
+lab-up: collection ## start the lab and leave it running
+	$(BIN)/python -m tests.lab up
+
+lab-down: ## stop the lab and leave no trace of it
+	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.lab down
+
+changelog: venv ## take the fragments into CHANGELOG.md, under the version that galaxy.yml names
+	$(BIN)/antsibull-changelog release --update-existing --reload-plugins
+
+test: venv ## everything, cheap first; the last line counts what passed and failed
+	@$(BIN)/python tests/run_all.py
+
+clean: lab-down ## stop the lab and remove build/
+	rm -rf build
