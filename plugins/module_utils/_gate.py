@@ -27,8 +27,8 @@ from typing import Callable, NamedTuple, Tuple
 
 from . import _chain, _probe
 from ._errors import ChainError, DeployError, LedgerError, RefusedError
-from ._rollover import Chain, Ledger, Name, Operation, Version, all_of, endpoint_key, may_deploy
-from ._tlsa import Record
+from ._rollover import Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy
+from ._tlsa import Record, owner_name
 
 LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
 LOCK_SECONDS = 60
@@ -134,11 +134,13 @@ def _replace_file(path, content, mode, owner=None):
 # ----------------------------------------------------------------------------------------------------------- take note
 
 
-def note(path, timing, names=None, intents=None, published=None, outcomes=None, operation=None, retire=(),
-         write=True, clock=time.time):
+def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, published=None, outcomes=None,
+         operation=None, retire=(), write=True, clock=time.time):
     """Take notes in the ledger, all or none.
 
-    :param names: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
+    :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
+    :param memories: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
+    :param nothing_before: the names are being enabled: see ``_rollover.Name.observe``.
     :param intents: owner name to version (JSON form) that is about to be published.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
@@ -150,9 +152,8 @@ def note(path, timing, names=None, intents=None, published=None, outcomes=None, 
     :raises LedgerError: see :func:`open_ledger`; or another operation is open.
     """
     with open_ledger(path) as door:
-        before = ledger = door.ledger
-        for owner, memory in (names or {}).items():
-            ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+        before = door.ledger
+        ledger = _with_dns(before, timing, looks, memories, nothing_before)
         for owner, version in (intents or {}).items():
             ledger = ledger.with_name(ledger.name(owner).intend(Version.from_dict(version)))
         for owner, records in (published or {}).items():
@@ -169,6 +170,14 @@ def note(path, timing, names=None, intents=None, published=None, outcomes=None, 
             door.save(ledger)
         changed = any(getattr(ledger, part) != getattr(before, part) for part in ("operation", "published", "retired"))
         return ledger, changed, door.lost
+
+
+def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
+    for owner, memory in (memories or {}).items():
+        ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+    for look in looks:
+        ledger = ledger.with_name(ledger.name(look["owner"]).observe(look, timing, nothing_before))
+    return ledger
 
 
 def _operation(now_open, wanted):
@@ -193,7 +202,8 @@ def _operation(now_open, wanted):
 class Deployment(NamedTuple):
     """One chain file and all that is served from it. Times in seconds.
 
-    ``names``: owner name to the fresh memory (JSON form of ``_rollover.Name``) that the question is asked of.
+    ``looks``: a look at the DNS of the last minute for every owner name that is served from the file: the question
+    is asked of each.
     ``candidate``: file with the key and chain to be served. ``dest``: the file that the daemon reads.
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
     ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
@@ -201,10 +211,10 @@ class Deployment(NamedTuple):
 
     candidate: str
     dest: str
-    names: dict
+    looks: list
     endpoints: list
     daemon: Daemon
-    timing: tuple
+    timing: Timing
     empty_is_fine: bool = False
     expected_spki: str = ""
     handshake_timeout: int = 60
@@ -227,6 +237,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         ``restored`` says whether the old one is back.
     """
     run, look = run or _run, look or _probe.look
+    _check_scope(unit)
     with open_ledger(unit.ledger_path) as door:
         content, candidate = _load_candidate(unit, door.ledger, clock())
         outcomes = look(unit.endpoints)
@@ -264,12 +275,22 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
             outcomes, served = _until_served(unit, candidate, look, clock, sleep)
         except (DeployError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look, clock)
-        ledger = _take_in(ledger, unit, outcomes)
+        ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
         door.save(ledger)
         if not served:
             _put_back(unit, door, ledger, old, DeployError(_not_served(unit, candidate, outcomes)), run, look, clock)
         result["outcomes"] = outcomes
         return result
+
+
+def _check_scope(unit):
+    # A question that is asked of no name is answered yes: every endpoint has to bring its owner name along.
+    wanted = {owner_name(endpoint["name"], endpoint["port"]) for endpoint in unit.endpoints}
+    missing = wanted - {look["owner"] for look in unit.looks}
+    if not wanted or missing:
+        raise RefusedError(
+            f"Cannot deploy to {unit.dest!r}: " + ("no endpoint is given" if not wanted else
+            "there is no look at " + ", ".join(sorted(missing))))
 
 
 def _load_candidate(unit, ledger, now):
@@ -298,8 +319,7 @@ def _load_candidate(unit, ledger, now):
 
 
 def _take_in(ledger, unit, outcomes):
-    for owner, memory in unit.names.items():
-        ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+    ledger = _with_dns(ledger, unit.timing, unit.looks)
     return ledger._replace(chains=ledger.chains.observe(outcomes))
 
 
@@ -313,7 +333,8 @@ def _ask(unit, ledger, new, now):
     if not replaced and any(seen.chain == new and seen.endpoints & ours for seen in ledger.chains.chains):
         replaced = [new]
     return all_of(
-        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine) for owner in sorted(unit.names))
+        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine)
+        for owner in sorted(look["owner"] for look in unit.looks))
 
 
 def _presented_only(candidate, outcomes):
@@ -350,7 +371,7 @@ def _put_back(unit, door, ledger, old, cause, run, look, clock):
     try:
         _replace_file(unit.dest, old, 0o600, os.stat(unit.dest))
         run(unit.daemon.reload)
-        door.save(_take_in(ledger, unit, look(unit.endpoints, handshakes=HANDSHAKES)))
+        door.save(ledger._replace(chains=ledger.chains.observe(look(unit.endpoints, handshakes=HANDSHAKES))))
     except (OSError, LedgerError) as exc:
         raise DeployError(message + f"; and the old chain could not be put back: {exc}", restored=False) from cause
     raise DeployError(message + "; the old chain is back", restored=True) from cause
@@ -390,6 +411,18 @@ def _check_command(command, what, run):
     code, output = run(command)
     if code:
         raise DeployError(f"{what}: {' '.join(command)!r} ended with {code}: {output[-500:] or 'no output'}", restored=None)
+
+
+def spki_of_file(path):
+    """The SHA-256 digest of the key whose leaf comes first in a chain file; empty when there is no such file.
+
+    :raises ChainError: the file is not a chain.
+    """
+    content = _read(path)
+    if content is None:
+        return ""
+    bundle = _chain.load_pem(content.decode("utf-8", "replace"), path)
+    return _chain.describe(bundle.certificates, [], time.time())["spki"]
 
 
 # ------------------------------------------------------------------------------------------------------------ Postfix

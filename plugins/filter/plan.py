@@ -1,0 +1,63 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters for the roles of this collection: what a batch of hosts wants, gathered. Private to the roles."""
+
+from __future__ import annotations
+
+import time
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.mailops.dane.plugins.module_utils import _plan, _tlsa
+from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+
+
+def _filter(function):
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except DaneError as exc:
+            raise AnsibleFilterError(exc.message) from exc
+    return wrapped
+
+
+def publish(hosts, enabling=False):
+    """See ``_plan.publish``."""
+    return _plan.publish(hosts, time.time(), enabling)
+
+
+def withdraw(hosts):
+    """See ``_plan.withdraw``."""
+    return _plan.withdraw(hosts, time.time())
+
+
+def views(hosts, enabling=False):
+    """See ``_plan.views``."""
+    return _plan.views(hosts, time.time(), enabling)
+
+
+def linger_seconds(hosts):
+    """See ``_plan.linger_seconds``."""
+    return _plan.linger_seconds(hosts, time.time())
+
+
+class FilterModule:
+    """The filters, each under the collection's name."""
+
+    def filters(self):
+        """Name to function (dict)."""
+        functions = {
+            "dane_publish": publish,
+            "dane_withdraw": withdraw,
+            "dane_views": views,
+            "dane_linger_seconds": linger_seconds,
+            "dane_wait_names": _plan.wait_names,
+            "dane_owners": _plan.owners,
+            "dane_decide": _plan.decide,
+            "dane_foreign": _plan.foreign,
+            "dane_unknown_options": _plan.unknown_options,
+            "dane_combinations": _plan.combinations,
+            "dane_owner_name": _tlsa.owner_name,
+        }
+        return {name: _filter(function) for name, function in functions.items()}

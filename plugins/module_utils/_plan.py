@@ -1,0 +1,250 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a batch of hosts wants of the DNS: from the hosts' ledgers and chains to the options of one module call.
+
+Pure, no clock. Private to this collection. The order of the steps stands in the playbooks and the permission to take
+them is the doors'; this only gathers what many hosts say about the same owner names.
+
+A *host* here is the dict ``dane_host`` that the roles build for each mail host:
+``host``, ``active`` (takes part in this run), ``owners`` (owner names), ``combinations`` (text, to keep published),
+``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``candidate`` (the chain to be served,
+JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None).
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from ._errors import DaneError
+from ._rollover import Chain, Chains, Ledger, Name, Timing, Version, unmatched
+from ._tlsa import FULL, Combination, Record, unusable_reason
+
+
+class PlanError(DaneError):
+    """The run cannot begin as it was asked for."""
+
+
+def unknown_options(given, known):
+    """One sentence for every variable that looks like an option and is none (list of str).
+
+    :param given: names of variables. :param known: names of options. ``dane_private_*`` is the user's own.
+    """
+    found = []
+    for name in sorted(set(given) - set(known)):
+        if name.startswith("dane_") and not name.startswith("dane_private_"):
+            near = difflib.get_close_matches(name, sorted(known), 1)
+            found.append(f"unknown option {name}" + (f", did you mean {near[0]}?" if near else ""))
+    return found
+
+
+def decide(hosts, force_new=False):
+    """Which hosts take part in a rekey, and with which operation.
+
+    A run that finds an operation open completes it and starts none, so that a plain re-run after an interruption does
+    exactly what is left; ``force_new`` begins one on the idle hosts as well.
+
+    :param hosts: list of host dicts. :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
+    :raises PlanError: a host that was never enabled.
+    """
+    operations = {host["host"]: host["ledger"]["operation"] for host in hosts}
+    for host in hosts:
+        ledger = Ledger.from_dict(host["ledger"])
+        missing = [owner for owner in host["owners"] if not ledger.published_at(owner)]
+        if missing:
+            raise PlanError(
+                f"Cannot rekey {host['host']}: no record at {', '.join(missing)} is known to be ours; run enable.yml first")
+    begin = force_new or not any(operations.values())
+    return {name: operation or ("new" if begin else None) for name, operation in operations.items()}
+
+
+def ledgers_of(hosts, owner):
+    """The ledgers of the hosts that serve an owner name (list of Ledger)."""
+    return [Ledger.from_dict(host["ledger"]) for host in hosts if owner in host["owners"]]
+
+
+def memory(hosts, owner):
+    """The cautious union of what the hosts remember of an owner name (Name)."""
+    merged = None
+    for ledger in ledgers_of(hosts, owner):
+        merged = ledger.name(owner) if merged is None else merged.merge(ledger.name(owner))
+    return merged if merged is not None else Name(owner)
+
+
+def owners(hosts):
+    """All owner names of the active hosts, sorted (list of str)."""
+    return sorted({owner for host in hosts if host["active"] for owner in host["owners"]})
+
+
+def wait_names(hosts):
+    """The option ``names`` of tlsa_wait: for each owner name its memory and the chains that are to be served."""
+    names = []
+    for owner in owners(hosts):
+        candidates = [
+            {"chain": host["candidate"],
+             "replaced": [chain.to_dict() for chain in Ledger.from_dict(host["ledger"]).chains.presented()]}
+            for host in hosts if host["active"] and owner in host["owners"] and host.get("candidate")
+        ]
+        names.append({"name": owner, "memory": memory(hosts, owner).to_dict(), "candidates": candidates})
+    return names
+
+
+def views(hosts, now, enabling=False):
+    """The option ``view`` of tlsa_record: what may be seen at the endpoints of each owner name."""
+    found = {}
+    for owner in owners(hosts):
+        chains, times, known = {}, [], True
+        for host in hosts:
+            if owner not in host["owners"]:
+                continue
+            seen = Chains.from_dict(host["ledger"]["chains"])
+            known = known and not seen.unanswered and seen.looked_at is not None
+            times.append(seen.looked_at or 0.0)
+            for one in seen.may_be_seen(now, Timing(**host["timing"])):
+                chains[one.chain.id] = one.chain.to_dict()
+        found[owner] = {
+            "chains": [chains[key] for key in sorted(chains)], "chains_known": known, "seen_at": min(times),
+            "enabling": enabling,
+        }
+    return found
+
+
+def wanted_records(host):
+    """The records that a host wants published: its combinations for every chain it serves or will serve."""
+    ledger = Ledger.from_dict(host["ledger"])
+    chains = [chain.to_dict() for chain in ledger.chains.presented()]
+    chains += [chain for chain in (host.get("candidate"), host.get("standby")) if chain]
+    return {record for chain in chains for record in _records_of(chain, host["combinations"])}
+
+
+def _records_of(chain, combinations):
+    wanted = {Combination.parse(text) for text in combinations}
+    return {record for record in Chain.from_dict(chain).matches if record.combination in wanted}
+
+
+def publish(hosts, now, enabling=False):
+    """What is to be added: for tlsa_record with ``state: present``.
+
+    A name without any usable record gets none before the chain that it is for is the only one that may be seen: until
+    then a record would turn away senders who until now delivered without DANE.
+
+    :returns: dict with ``records`` (list of ``{"name", "rdata", "ttl"}``), ``intents`` and ``published`` (by owner
+        name, for the ledgers) and ``later`` (owner names that have to wait for their deployment).
+    """
+    result = {"records": [], "intents": {}, "published": {}, "later": []}
+    for owner in owners(hosts):
+        mine = [host for host in hosts if owner in host["owners"]]
+        served = memory(hosts, owner).served()
+        if enabling and not any(version.usable for version in served) and not _only_candidates(mine, now):
+            result["later"].append(owner)
+            continue
+        wanted = set().union(*(wanted_records(host) for host in mine))
+        wanted |= {record for host in mine if host.get("candidate") for version in served
+                   for record in _missing_alternatives(Chain.from_dict(host["candidate"]), version)}
+        ttl = min(host["ttl"] for host in mine)
+        adopted = {record for host in mine for version in served for record in version.usable
+                   for chain in Ledger.from_dict(host["ledger"]).chains.presented() if record in chain.matches}
+        ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
+        result["published"][owner] = sorted(map(str, wanted | adopted | ours))
+        if served and all(wanted <= version.records for version in served):
+            continue
+        result["records"].append({"name": owner, "rdata": sorted(map(str, wanted)), "ttl": ttl})
+        everything = set().union(wanted, *(version.records for version in served))
+        longest = max([ttl] + [version.ttl for version in served])
+        result["intents"][owner] = Version(frozenset(everything), longest).to_dict()
+    return result
+
+
+def _missing_alternatives(chain, version):
+    # RFC 7671 section 8: every combination that is published has to match, also one that nobody asked us to keep.
+    combinations_there = unmatched(chain, version)
+    return {record for record in chain.matches if record.combination in combinations_there and record.mtype != FULL}
+
+
+def _only_candidates(hosts, now):
+    candidates = {Chain.from_dict(host["candidate"]).spki for host in hosts if host.get("candidate")}
+    seen = {one.chain.spki for host in hosts
+            for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))}
+    return seen <= candidates
+
+
+def withdraw(hosts, now):
+    """What is to be removed: for tlsa_record with ``state: absent``.
+
+    Only records that are ours, of keys that no endpoint presents and no host holds ready.
+
+    :returns: dict with ``records``, ``intents`` and ``published`` as in :func:`publish`, and ``kept`` (owner name to
+        the records that stay because a chain that they match may still be seen).
+    """
+    result = {"records": [], "intents": {}, "published": {}, "kept": {}}
+    for owner in owners(hosts):
+        mine = [host for host in hosts if owner in host["owners"]]
+        wanted = set().union(*(wanted_records(host) for host in mine))
+        served = memory(hosts, owner).served()
+        there = set().union(*(version.records for version in served))
+        ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
+        lingering = {record for host in mine
+                     for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))
+                     for record in one.chain.matches}
+        gone = (there & ours) - wanted
+        kept = gone & lingering
+        remove = gone - lingering
+        if kept:
+            result["kept"][owner] = sorted(map(str, kept))
+        result["published"][owner] = sorted(map(str, (ours & there) - remove | wanted & ours))
+        if remove:
+            result["records"].append({"name": owner, "rdata": sorted(map(str, remove))})
+            longest = max(version.ttl for version in served)
+            result["intents"][owner] = Version(frozenset(there - remove), longest).to_dict()
+    return result
+
+
+def linger_seconds(hosts, now):
+    """How long until only candidates may be seen at the active hosts' endpoints: seconds (int), 0 when that is so."""
+    times = [0.0]
+    for host in hosts:
+        if host["active"]:
+            timing = Timing(**host["timing"])
+            for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, timing):
+                if one.gone_since is not None:
+                    times.append(one.gone_since + timing.linger - now)
+    return int(max(times)) + 1 if max(times) > 0 else 0
+
+
+def foreign(hosts):
+    """Published records that match nothing we know and are not ours: named, never touched (owner name to texts)."""
+    found = {}
+    for owner in owners(hosts):
+        there = {record for version in memory(hosts, owner).served() for record in version.records}
+        known = set().union(*(wanted_records(host) for host in hosts if owner in host["owners"]))
+        ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
+        matching = {record for host in hosts if owner in host["owners"]
+                    for chain in Ledger.from_dict(host["ledger"]).chains.presented() for record in chain.matches}
+        rest = [str(record) + (f" ({unusable_reason(record)})" if unusable_reason(record) else "")
+                for record in sorted(there - known - ours - matching)]
+        if rest:
+            found[owner] = rest
+    return found
+
+
+def combinations(texts):
+    """Check the option ``dane_records``: what can be kept published through a rekey.
+
+    :raises RecordError: not a combination. :raises PlanError: one that SMTP senders ignore or that this collection
+        does not keep yet.
+    """
+    for text in texts:
+        combination = Combination.parse(text)
+        reason = unusable_reason(Record(*combination, "00" * {0: 1, 1: 32, 2: 64}[combination.mtype]))
+        if reason:
+            raise PlanError(f"Cannot keep {text!r} published: {reason}")
+        if combination.usage == 2:
+            raise PlanError(f"Cannot keep {text!r} published: records on an issuer (usage 2) are not supported yet; "
+                            "those that are there stay")
+        if combination.selector == 0 or combination.mtype == 0:
+            raise PlanError(f"Cannot keep {text!r} published: it changes with every renewal or is too large "
+                            "(RFC 7671 sections 5.1 and 10.1); use 3 1 1")
+    if not texts:
+        raise PlanError("Cannot keep no record at all published: dane_records is empty; use 3 1 1")
+    return [str(Combination.parse(text)) for text in texts]

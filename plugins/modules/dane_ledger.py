@@ -1,0 +1,218 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dane_ledger
+short_description: Look at the endpoints of a mail host and take notes in its DANE ledger
+version_added: 0.1.0
+description:
+  - The ledger lies on the mail host it speaks of and remembers, as digests only, which versions of the TLSA RRset and
+    which chains a sender may still see, which records are ours, and what a run has begun.
+  - This module shakes hands with the given endpoints, takes in looks at the DNS made elsewhere, notes what is about to
+    be done, and returns the ledger. Everything is noted or nothing is.
+  - The roles of this collection call it; in a playbook of your own it is useful to read the ledger.
+author:
+  - The mailops.dane authors (@mailops)
+requirements:
+  - the C(openssl) program on the mail host, for O(names)
+  - cryptography >= 3.3 on the mail host, for O(names)
+attributes:
+  check_mode:
+    support: full
+    description: Looks at the endpoints and computes the ledger, but does not write it.
+  diff_mode:
+    support: none
+    description: The ledger is returned; looks at the world are no difference that somebody asked for.
+  platform:
+    support: full
+    description: The mail hosts.
+    platforms: posix
+options:
+  path:
+    description: The ledger file.
+    type: path
+    default: /var/lib/mailops-dane/ledger.json
+  names:
+    description:
+      - The base domains whose endpoints are looked at, each with its addresses. Without it there are no handshakes.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The base domain.
+        type: str
+        required: true
+      addresses:
+        description: Its addresses.
+        type: list
+        elements: str
+        required: true
+  services:
+    description: The services under each of the O(names).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      port:
+        description: The TCP port.
+        type: int
+        required: true
+      starttls:
+        description: How TLS begins; V(none) is TLS from the first byte.
+        type: str
+        default: smtp
+        choices: [smtp, imap, pop3, sieve, lmtp, none]
+  looks:
+    description: Fresh looks at the DNS, one for each owner name, as M(mailops.dane.tlsa_wait) returns them.
+    type: list
+    elements: dict
+    default: []
+  memories:
+    description: What M(mailops.dane.tlsa_wait) made of the ledgers while it waited, by owner name.
+    type: dict
+    default: {}
+  nothing_before:
+    description: The names are being enabled. An RRset that is empty on all servers then has no history to wait for.
+    type: bool
+    default: false
+  intents:
+    description: Versions that are about to be published, by owner name.
+    type: dict
+    default: {}
+  published:
+    description: The records that are ours from now on, by owner name. They replace what was noted for that name.
+    type: dict
+    default: {}
+  operation:
+    description:
+      - The operation to open or to go on with (keys RV(ignore:id), RV(ignore:kind), RV(ignore:target_spki),
+        RV(ignore:started)). An empty dictionary closes the one that is open.
+    type: dict
+  retire:
+    description: SHA-256 digests of keys that must never be published or deployed again.
+    type: list
+    elements: str
+    default: []
+  chain_file:
+    description: The file that the daemon reads. Its leaf's key is returned as RV(file_spki).
+    type: path
+  timing:
+    description: How long things may still be seen after they went.
+    type: dict
+    default: {}
+    suboptions:
+      factor:
+        description: How many TTLs (RFC 7671 section 8.1).
+        type: int
+        default: 2
+      floor:
+        description: The least time to wait for caches, in seconds.
+        type: int
+        default: 900
+      slack:
+        description: Added to each lifetime, in seconds.
+        type: int
+        default: 120
+      linger:
+        description: How long a chain may be met after the last endpoint stopped presenting it, in seconds.
+        type: int
+        default: 300
+      ceiling:
+        description: The longest TTL that a record from before the first look can have had, in seconds.
+        type: int
+        default: 86400
+"""
+
+EXAMPLES = r"""
+- name: Read the ledger
+  mailops.dane.dane_ledger:
+  register: ledger
+
+- name: Look at the endpoints of this mail host and keep what was seen
+  mailops.dane.dane_ledger:
+    names:
+      - name: mx1.example.org
+        addresses: [192.0.2.25, "2001:db8::25"]
+    services:
+      - port: 25
+        starttls: smtp
+"""
+
+RETURN = r"""
+ledger:
+  description: The ledger after this call.
+  returned: success
+  type: dict
+lost:
+  description: Why the ledger began anew (for example that there was none), or V(null).
+  returned: success
+  type: str
+outcomes:
+  description: What each endpoint presented.
+  returned: success
+  type: list
+  elements: dict
+presented:
+  description: SHA-256 digests of the keys that the endpoints presented.
+  returned: success
+  type: list
+  elements: str
+file_spki:
+  description: SHA-256 digest of the key whose chain is in O(chain_file), or an empty string.
+  returned: success
+  type: str
+now:
+  description: The host's clock at the end of the call, in seconds since the epoch.
+  returned: success
+  type: float
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options, _probe
+from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": _gate.LEDGER_PATH},
+            "names": _options.NAMES,
+            "services": _options.SERVICES,
+            "looks": {"type": "list", "elements": "dict", "default": []},
+            "memories": {"type": "dict", "default": {}},
+            "nothing_before": {"type": "bool", "default": False},
+            "intents": {"type": "dict", "default": {}},
+            "published": {"type": "dict", "default": {}},
+            "operation": {"type": "dict"},
+            "retire": {"type": "list", "elements": "str", "default": []},
+            "chain_file": {"type": "path"},
+            "timing": _options.TIMING,
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    if (params["names"] or params["chain_file"]) and not _chain.HAS_CRYPTOGRAPHY:
+        module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
+    try:
+        outcomes = _probe.look(_options.endpoints(params["names"], params["services"]), handshakes=_gate.HANDSHAKES)
+        ledger, changed, lost = _gate.note(
+            params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
+            nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],
+            outcomes=outcomes, operation=params["operation"], retire=params["retire"], write=not module.check_mode)
+        file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
+    except DaneError as exc:
+        module.fail_json(msg=exc.message, **exc.fields)
+    module.exit_json(
+        changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_spki=file_spki, now=time.time(),
+        presented=sorted({chain.spki for chain in ledger.chains.presented()}))
+
+
+if __name__ == "__main__":
+    main()
