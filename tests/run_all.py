@@ -93,8 +93,9 @@ def counts_of_junit(path):
     """What a junit file of pytest says (Counts)."""
     total = Counts()
     for suite in ElementTree.parse(path).getroot().iter("testsuite"):
-        tests, failures, errors, skipped = (int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped"))
-        total = total.plus(Counts(tests - failures - errors - skipped, failures + errors, skipped))
+        number = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+        failed, skipped = number["failures"] + number["errors"], number["skipped"]
+        total = total.plus(Counts(number["tests"] - failed - skipped, failed, skipped))
     return total
 
 

@@ -47,7 +47,7 @@ def _install():
 
 
 MODULE_UTILS = "ansible_collections.mailops.dane.plugins.module_utils"
-ON_CONTROLLER = {"_dns", "_update"}
+ON_CONTROLLER = {"_dns", "_update", "_wait"}
 
 
 def _imports(path):

@@ -1,0 +1,89 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""tests/run_all.py counts right, and does not take silence for success."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[1] / "run_all.py"
+
+
+@pytest.fixture(name="run_all")
+def _run_all(tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("run_all", SOURCE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(module, "LOGS", tmp_path / "logs")
+    (tmp_path / "logs").mkdir()
+    return module
+
+
+def _step(run_all, code, **more):
+    return run_all.Step("step", [sys.executable, "-c", code], **more)
+
+
+@pytest.mark.parametrize("code, more, reason", [
+    ("print('3 passed in 0.1s')", {"needs_tests": True}, ""),
+    ("print('=== 3 passed, 1 failed in 0.1s ===')", {"needs_tests": True}, "1 failed tests"),
+    ("print('no tests ran in 0.1s')", {"needs_tests": True}, "no test ran"),
+    ("print('2 skipped in 0.1s')", {"needs_tests": True}, "no test ran"),
+    ("", {"evidence": r"\S"}, "no sign"),
+    ("print('checked 3 files')", {"evidence": "checked [1-9]"}, ""),
+    ("raise SystemExit(3)", {}, "exit status 3"),
+    ("import time; print('x', flush=True); time.sleep(60)", {"limit": 1}, "stopped after 1 s"),
+    # Standard input is closed, as in CI: a question does not hang.
+    ("input()", {}, "exit status 1"),
+])
+def test_step(run_all, code, more, reason):
+    result = run_all.run(_step(run_all, code, **more))
+    assert (reason in result.reason) if reason else result.reason == ""
+
+
+def test_counts_of_log(run_all):
+    log = ("\x1b[32m======= 5 passed, 2 skipped in 3.21s =======\x1b[0m\nfoo 9 passed in the morning\n"
+           "1 failed, 1 passed, 1 error, 1 xpassed, 3 warnings in 61.00s (0:01:01)\n")
+    assert run_all.counts_of_log(log) == run_all.Counts(passed=6, failed=3, skipped=2)
+
+
+def test_counts_of_junit(run_all, tmp_path):
+    file = tmp_path / "x.xml"
+    file.write_text('<testsuites><testsuite tests="7" failures="1" errors="1" skipped="2"/></testsuites>')
+    assert run_all.counts_of_junit(file) == run_all.Counts(passed=3, failed=2, skipped=2)
+
+
+def test_an_old_junit_file_does_not_count(run_all):
+    (run_all.LOGS / "step.xml").write_text('<testsuite tests="7" failures="0" errors="0" skipped="0"/>')
+    assert run_all.run(_step(run_all, "", needs_tests=True)).reason == "no test ran"
+
+
+def test_closing_line_and_exit_status(run_all, monkeypatch, capsys):
+    good = run_all.Step("good", [sys.executable, "-c", "print('4 passed, 1 skipped in 1.0s')"])
+    bad = run_all.Step("bad", [sys.executable, "-c", "print('2 failed, 1 passed in 1.0s'); exit(1)"])
+    monkeypatch.setattr(run_all, "steps", lambda: [good, bad])
+    assert run_all.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "6 passed, 3 failed, 1 skipped"
+    assert run_all.main(["good"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "5 passed, 0 failed, 1 skipped"
+
+
+def test_nothing_runs_after_an_essential_step_failed(run_all, monkeypatch, capsys):
+    first = run_all.Step("first", [sys.executable, "-c", "exit(1)"], essential=True)
+    second = run_all.Step("second", [sys.executable, "-c", "print('1 passed in 1.0s')"])
+    monkeypatch.setattr(run_all, "steps", lambda: [first, second])
+    assert run_all.main([]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 2 failed"
+
+
+def test_no_scenario_is_a_failure(run_all):
+    assert run_all.steps()[-1].name == "molecule" and run_all.steps()[-1].needs_tests
+    (run_all.REPOSITORY / "molecule" / "rekey").mkdir(parents=True)
+    (run_all.REPOSITORY / "molecule" / "rekey" / "molecule.yml").touch()
+    assert run_all.steps()[-1].command == ["make", "molecule", "SCENARIO=rekey"]
