@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 
+import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _plan, _tlsa
+from ansible_collections.mailops.dane.plugins.module_utils import _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
 
 
@@ -42,6 +43,17 @@ def linger_seconds(hosts):
     return _plan.linger_seconds(hosts, time.time())
 
 
+def read_options(path):
+    """The names of the options in a role's meta/argument_specs.yml (list of str)."""
+    with open(path, encoding="utf-8") as stream:
+        return _plan.option_names(yaml.safe_load(stream))
+
+
+def lineage(result):
+    """One result of openssl_privatekey_info over the lineages, as ``{"lineage", "spki"}`` (``3 1 1`` data)."""
+    return {"lineage": result["item"]["item"], "spki": result["public_key_fingerprints"]["sha256"].replace(":", "")}
+
+
 class FilterModule:
     """The filters, each under the collection's name."""
 
@@ -52,12 +64,16 @@ class FilterModule:
             "dane_withdraw": withdraw,
             "dane_views": views,
             "dane_linger_seconds": linger_seconds,
-            "dane_wait_names": _plan.wait_names,
+            "dane_memories": _plan.memories,
+            "dane_candidates": _plan.candidates,
+            "dane_owner_names": _plan.owner_names,
+            "dane_read_options": read_options,
+            "dane_lineage": lineage,
+            "dane_problems": _plan.problems,
             "dane_owners": _plan.owners,
             "dane_decide": _plan.decide,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
             "dane_combinations": _plan.combinations,
-            "dane_owner_name": _tlsa.owner_name,
         }
         return {name: _filter(function) for name, function in functions.items()}

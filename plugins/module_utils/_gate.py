@@ -245,11 +245,11 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         in_file = _read(unit.dest) == content
         result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
+        new = Chain.from_dict(candidate)
         if in_file and _presented_only(candidate, outcomes):
             if write:
-                door.save(ledger)
+                door.save(_with_retired(ledger, unit, new))
             return result
-        new = Chain.from_dict(candidate)
         answer = _ask(unit, ledger, new, clock())
         result.update(answer=answer.to_dict(), changed=True)
         if not answer.yes:
@@ -276,7 +276,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         except (DeployError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look, clock)
         ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
-        door.save(ledger)
+        door.save(_with_retired(ledger, unit, new) if served else ledger)
         if not served:
             _put_back(unit, door, ledger, old, DeployError(_not_served(unit, candidate, outcomes)), run, look, clock)
         result["outcomes"] = outcomes
@@ -321,6 +321,15 @@ def _load_candidate(unit, ledger, now):
 def _take_in(ledger, unit, outcomes):
     ledger = _with_dns(ledger, unit.timing, unit.looks)
     return ledger._replace(chains=ledger.chains.observe(outcomes))
+
+
+def _with_retired(ledger, unit, new):
+    # Only an operation retires keys: without one, a chain that nobody presents may still be somebody's next.
+    if new.spki != unit.expected_spki:
+        return ledger
+    gone = {seen.chain.spki for seen in ledger.chains.chains if not seen.endpoints} - {
+        seen.chain.spki for seen in ledger.chains.chains if seen.endpoints}
+    return ledger._replace(retired=ledger.retired | gone)
 
 
 def _ask(unit, ledger, new, now):
@@ -421,8 +430,10 @@ def spki_of_file(path):
     content = _read(path)
     if content is None:
         return ""
-    bundle = _chain.load_pem(content.decode("utf-8", "replace"), path)
-    return _chain.describe(bundle.certificates, [], time.time())["spki"]
+    certificates = _chain.load_certificates(content.decode("utf-8", "replace"), path)
+    if not certificates:
+        raise ChainError(f"Cannot read {path!r}: found no certificate in it")
+    return _chain.spki_digest(certificates[0].spki)
 
 
 # ------------------------------------------------------------------------------------------------------------ Postfix

@@ -19,7 +19,7 @@ import difflib
 
 from ._errors import DaneError
 from ._rollover import Chain, Chains, Ledger, Name, Timing, Version, unmatched
-from ._tlsa import FULL, Combination, Record, unusable_reason
+from ._tlsa import FULL, Combination, Record, owner_name, unusable_reason
 
 
 class PlanError(DaneError):
@@ -77,17 +77,21 @@ def owners(hosts):
     return sorted({owner for host in hosts if host["active"] for owner in host["owners"]})
 
 
-def wait_names(hosts):
-    """The option ``names`` of tlsa_wait: for each owner name its memory and the chains that are to be served."""
-    names = []
-    for owner in owners(hosts):
-        candidates = [
-            {"chain": host["candidate"],
-             "replaced": [chain.to_dict() for chain in Ledger.from_dict(host["ledger"]).chains.presented()]}
-            for host in hosts if host["active"] and owner in host["owners"] and host.get("candidate")
-        ]
-        names.append({"name": owner, "memory": memory(hosts, owner).to_dict(), "candidates": candidates})
-    return names
+def memories(hosts):
+    """The option ``memories`` of tlsa_wait: what the batch remembers of each owner name (JSON)."""
+    return {owner: memory(hosts, owner).to_dict() for owner in owners(hosts)}
+
+
+def candidates(hosts):
+    """The option ``candidates`` of tlsa_wait: for each owner name the chains that are to be served, and for which."""
+    found = {}
+    for host in hosts:
+        if host["active"] and host.get("candidate"):
+            presented = [chain.to_dict() for chain in Ledger.from_dict(host["ledger"]).chains.presented()]
+            for owner in host["owners"]:
+                found.setdefault(owner, []).append(
+                    {"host": host["host"], "chain": host["candidate"], "replaced": presented})
+    return found
 
 
 def views(hosts, now, enabling=False):
@@ -248,3 +252,38 @@ def combinations(texts):
     if not texts:
         raise PlanError("Cannot keep no record at all published: dane_records is empty; use 3 1 1")
     return [str(Combination.parse(text)) for text in texts]
+
+
+def owner_names(base_domains, services):
+    """The owner names of a host: each base domain with each port (list of str).
+
+    :raises RecordError: not a host name, or not a port.
+    """
+    return [owner_name(name, service["port"]) for name in base_domains for service in services]
+
+
+def option_names(specifications):
+    """The names of all options in a role's argument specifications (the parsed meta/argument_specs.yml; list of str)."""
+    return sorted({name for entry in specifications["argument_specs"].values() for name in entry.get("options") or {}})
+
+
+def problems(looks, outcomes):
+    """What stands in the way of DANE at a host, found by one look at the DNS and the endpoints (list of str).
+
+    :param looks: looks of the host's owner names. :param outcomes: outcomes of its endpoints.
+    """
+    found = []
+    for look in looks:
+        owner = look["owner"]
+        if look["security"] != "secure":
+            why = "; ".join(look["findings"]) or "the resolver does not vouch for it"
+            found.append(f"{owner} is {look['security']}, not secure: DANE needs a signed zone that validates ({why})")
+        elif not look["servers"]:
+            found.append(f"{owner}: no authoritative server found: " + "; ".join(look["findings"]))
+    without_tls = sorted({
+        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} offers no TLS ({outcome['detail']})"
+        for outcome in outcomes if outcome["outcome"] == "no-tls"})
+    silent = sorted({
+        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} does not answer ({outcome['detail']})"
+        for outcome in outcomes if outcome["outcome"] == "silent"})
+    return found + without_tls + silent

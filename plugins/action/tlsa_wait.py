@@ -1,0 +1,93 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Repeat the module tlsa_wait, one look per call, until the answer is yes or the time is over.
+
+Here and not in the module, because only the controller can show progress, and because a module that runs for hours
+dies with its connection. All that has been seen is in ``memories``, which goes from one look to the next.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.mailops.dane.plugins.module_utils import _wait
+
+MODULE = "mailops.dane.tlsa_wait"
+SHOW_EVERY = 30
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """The action; its options are the module's."""
+
+    _supports_async = False
+    clock = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
+
+    def run(self, tmp=None, task_vars=None):
+        """Wait. Fails with what each server said last."""
+        super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        timeout, interval = _seconds(args, "timeout", 86400), max(1, _seconds(args, "interval", 10))
+        quiet = str(args.get("progress", "auto")) == "off"
+        if timeout and not self._task.check_mode:
+            self._refuse_other_strategies()
+        started, shown, line, last = self.clock(), None, None, None
+        while True:
+            result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+            waited = self.clock() - started
+            if result.get("failed"):
+                # A resolver that is being restarted is no reason to give up: it says "not yet" like a late server.
+                if last is None or waited >= timeout:
+                    return {**result, "waited": waited}
+                text = result.get("msg", "the look failed")
+            else:
+                last, text = result, _wait.progress(result)
+                args["memories"] = {name["name"]: name["memory"] for name in result["names"]}
+                if result["answer"]["yes"] or not timeout or self._task.check_mode:
+                    return {**result, "waited": waited}
+            if waited >= timeout:
+                return self._too_late(last, waited, text)
+            what = text.split(" s left: ")[-1]
+            if not quiet and (what != line or waited - shown >= SHOW_EVERY):
+                display.display(f"  waiting {waited:.0f} s: {text}")
+                line, shown = what, waited
+            self.sleep(min(self._pause(last, interval), max(0.1, timeout - waited)))
+
+    @staticmethod
+    def _pause(last, interval):
+        safe_at = last["answer"]["safe_at"]
+        if safe_at is None:
+            return interval
+        # A little after the moment, by the clock of the host that looks.
+        return min(interval, max(0.5, safe_at - last["now"] + 0.2))
+
+    @staticmethod
+    def _too_late(last, waited, text):
+        lines = _wait.last_words(last)
+        return {
+            **last, "failed": True, "waited": waited, "last_words": lines,
+            "msg": f"Cannot go on: after {waited:.0f} s {text}. Nothing is lost: run the same playbook again, and it "
+                   "goes on from here. What each server said last: " + " | ".join(lines),
+        }
+
+    def _refuse_other_strategies(self):
+        play = self._task.get_play() if hasattr(self._task, "get_play") else self._task.play
+        strategy = (getattr(play, "strategy", None) or "linear").rpartition(".")[2]
+        if strategy != "linear":
+            raise AnsibleActionFail(
+                f"Cannot wait under strategy {strategy!r}: every host would wait for itself. Use the linear strategy for "
+                "this play, or set dane_wait: defer")
+
+
+def _seconds(args, name, default):
+    value = args.get(name, default)
+    try:
+        return int(default if value is None else value)
+    except (TypeError, ValueError):
+        raise AnsibleActionFail(f"Cannot use {name}={value!r}: expected a number of seconds") from None

@@ -1,0 +1,87 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The propagation wait: one look and its answer, and the words for what is being waited for.
+
+Private to this collection. :func:`one_look` runs where dnspython is; :func:`progress` runs on the controller, whose
+Python need not have it.
+"""
+
+from __future__ import annotations
+
+from . import _dns
+from ._errors import DnsError
+from ._rollover import Answer, Chain, Name, all_of, may_deploy
+
+
+def one_look(names, memories, candidates, timing, settings, clock):
+    """Look at all names once and ask whether the candidates may be served.
+
+    :param names: owner names. :param memories: owner name to JSON of ``_rollover.Name``.
+    :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
+    :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
+    :param clock: gives the time (seconds since the epoch).
+    :returns: dict with ``names``, ``answer``, ``addresses``, ``now``.
+    :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory that is none.
+    """
+    looks = {owner: look.to_dict() for owner, look in _dns.look(names, settings).items()}
+    seen, answers = [], []
+    now = clock()
+    for owner in sorted(looks):
+        memory = Name.from_dict(owner, memories[owner]) if memories.get(owner) else Name(owner)
+        memory = memory.observe(looks[owner], timing)
+        seen.append({
+            "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
+        for candidate in candidates.get(owner) or ():
+            replaced = [Chain.from_dict(chain) for chain in candidate["replaced"]]
+            answers.append(may_deploy(Chain.from_dict(candidate["chain"]), memory, replaced, now, timing))
+        if not candidates.get(owner):
+            problems = memory.problems(now)
+            answers.append(Answer("no", tuple(problems)) if problems else Answer("yes"))
+    bases = sorted({owner.split(".", 2)[2].rstrip(".") for owner in looks})
+    return {"names": seen, "answer": all_of(answers).to_dict(), "addresses": _addresses(bases, settings), "now": now}
+
+
+def _addresses(bases, settings):
+    found = {}
+    for base in bases:
+        try:
+            found[base] = list(_dns.addresses(base, settings).addresses)
+        except DnsError:
+            # A host without an address is named by whoever needs one; here it must not hide what was seen.
+            found[base] = []
+    return found
+
+
+def states(memory, now, timing):
+    """The state of every record that may be seen, by its text (dict)."""
+    records = sorted({record for seen in memory.versions for record in seen.version.records})
+    return {str(record): memory.state(record, now, timing) for record in records}
+
+
+def progress(result):
+    """One line for a person: what is being waited for, and for how long at least (str)."""
+    answer = result["answer"]
+    if answer["yes"]:
+        return "every server has it and no cache holds an older version"
+    texts = list(dict.fromkeys(reason["text"] for reason in answer["reasons"]))
+    more = f" (and {len(texts) - 3} more)" if len(texts) > 3 else ""
+    left = ""
+    if answer["safe_at"] is not None:
+        left = f"about {max(0, answer['safe_at'] - result['now']):.0f} s left: "
+    return left + "; ".join(texts[:3]) + more
+
+
+def last_words(result):
+    """What each server said last, a line each (list of str), for the failure of a wait."""
+    lines = []
+    for name in result.get("names") or ():
+        for server in name["look"]["servers"]:
+            version = server.get("version")
+            said = server["outcome"] + (f" ({server['detail']})" if server.get("detail") else "")
+            if version is not None:
+                said = ("serves " + ", ".join(version["records"]) if version["records"] else "serves no record")
+                said += f", TTL {version['ttl']}"
+            lines.append(f"{name['name']} {server['name'] or 'server'} {server['address']}: {said}")
+    return lines
