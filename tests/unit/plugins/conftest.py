@@ -1,0 +1,21 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures that tests of several directories share."""
+
+from __future__ import annotations
+
+import pytest
+from dns_world import World
+
+
+@pytest.fixture(scope="session")
+def dns_world(tmp_path_factory):
+    """Real name servers on the loopback interface (:class:`dns_world.World`), started once."""
+    world = World(tmp_path_factory.mktemp("dns"))
+    try:
+        world.start()
+        yield world
+    finally:
+        world.stop()
