@@ -100,7 +100,7 @@ _LEAST_BITS = {"rsa": 2048, "ecdsa": 224}
 _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 _NS_CERT_TYPE = "2.16.840.1.113730.1.1"
 # Critical extensions that OpenSSL handles or may ignore here; any other makes the certificate unusable (RFC 5280 4.2).
-_KNOWN_EXTENSIONS = {f"2.5.29.{number}" for number in (14, 15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54)} | {_NS_CERT_TYPE}
+_KNOWN_EXTENSIONS = {_NS_CERT_TYPE} | {f"2.5.29.{arc}" for arc in (14, 15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54)}
 
 _LONGEST_PATH = 10
 _MOST_PATHS = 1000
@@ -237,12 +237,13 @@ def load_pem(text, label):
         elif kind in _KEY_LABELS:
             keys.append(_load_key(kind, body, block, label))
         elif kind == "TRUSTED CERTIFICATE":
-            raise ChainError(f"Cannot read {label!r}: it holds a certificate in OpenSSL's TRUSTED form; convert it with "
-                             "'openssl x509 -in FILE -out NEWFILE'")
+            raise ChainError(f"Cannot read {label!r}: it holds a certificate in OpenSSL's TRUSTED form; convert it "
+                             "with 'openssl x509 -in FILE -out NEWFILE'")
     if len(keys) > 1:
         raise ChainError(f"Cannot read {label!r}: found {len(keys)} private keys, expected one")
     if not keys and not certificates:
-        raise ChainError(f"Cannot read {label!r}: found neither a certificate nor a private key in PEM form{_der_hint(text)}")
+        raise ChainError(f"Cannot read {label!r}: found neither a certificate nor a private key in PEM form"
+                         + _der_hint(text))
     return Bundle(keys[0] if keys else None, tuple(certificates), label)
 
 
@@ -281,7 +282,8 @@ def check_key_matches(bundle):
     :raises ChainError: one of them is missing, or the key is another one's.
     """
     if bundle.key is None:
-        raise ChainError(f"Cannot use {bundle.label!r}: found no private key in it, expected one before the certificates")
+        raise ChainError(f"Cannot use {bundle.label!r}: found no private key in it, expected one before the "
+                         "certificates")
     if not bundle.certificates:
         raise ChainError(f"Cannot use {bundle.label!r}: found no certificate in it, expected the leaf behind the key")
     check_key_belongs(bundle.key, bundle.certificates[0])
@@ -295,8 +297,8 @@ def check_key_belongs(key, leaf):
     if key.spki != leaf.spki:
         expected, found = spki_digest(leaf.spki), spki_digest(key.spki)
         raise ChainError(
-            f"Cannot use certificate {leaf.title!r} from {leaf.label!r} with the private key in {key.label!r}: they do not "
-            f"belong together: the certificate is for the key with SHA-256 {expected}, found {found}; give the key "
+            f"Cannot use certificate {leaf.title!r} from {leaf.label!r} with the private key in {key.label!r}: they do "
+            f"not belong together: the certificate is for the key with SHA-256 {expected}, found {found}; give the key "
             "that the certificate was requested with",
             certificate=leaf.title, expected=expected, found=found)
 
@@ -342,15 +344,16 @@ def _decode(body, kind, line, label):
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError):
         # The cause could quote the text, and the text may be a key.
-        raise ChainError(f"Cannot read {label!r}: the {kind} that begins in line {line} is garbled: not base64") from None
+        raise ChainError(
+            f"Cannot read {label!r}: the {kind} that begins in line {line} is garbled: not base64") from None
 
 
 def _load_key(kind, body, block, label):
     if not body:
-        raise ChainError(f"Cannot read the private key in {label!r}: it is encrypted, and a daemon that starts unattended "
-                         "cannot ask for the password; store it without one")
+        raise ChainError(f"Cannot read the private key in {label!r}: it is encrypted, and a daemon that starts "
+                         "unattended cannot ask for the password; store it without one")
     try:
-        if kind == "PRIVATE KEY" and _elements(_elements(_elements(body)[0].content)[1].content)[0].content.hex() == _PSS_KEY:
+        if kind == "PRIVATE KEY" and _pkcs8_algorithm(body) == _PSS_KEY:
             # cryptography forgets that the key is for PSS only, so that our digest would not be the certificate's.
             raise ChainError(f"Cannot use the private key in {label!r}: it is for RSA-PSS only, which mail servers and "
                              "CAs do not support widely; make an ordinary RSA or an ECDSA key")
@@ -359,11 +362,16 @@ def _load_key(kind, body, block, label):
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, TypeError, IndexError, AttributeError, UnsupportedAlgorithm):
         # Never the library's own words or its traceback here: this is key material.
-        raise ChainError(f"Cannot read the private key in {label!r}: it is garbled, or of a kind that is not supported; "
-                         "try 'openssl pkey -noout -in FILE'") from None
+        raise ChainError(f"Cannot read the private key in {label!r}: it is garbled, or of a kind that is not "
+                         "supported; try 'openssl pkey -noout -in FILE'") from None
     if _key_algorithm(spki) not in ("rsa", "ecdsa", "ed25519", "ed448"):
-        raise ChainError(f"Cannot use the private key in {label!r}: TLS servers need an RSA, ECDSA, Ed25519 or Ed448 key")
+        raise ChainError(f"Cannot use the private key in {label!r}: TLS servers need an RSA, ECDSA, Ed25519 or "
+                         "Ed448 key")
     return PrivateKey(block, spki, label)
+
+
+def _pkcs8_algorithm(der):
+    return _elements(_elements(_elements(der)[0].content)[1].content)[0].content.hex()
 
 
 def _der_hint(text):
@@ -586,8 +594,8 @@ def _date_problems(certificate, since, until):
         yield certificate, f"it expired at {_utc(certificate.not_after)}, and it is {_utc(since)}; renew it", {
             "found": certificate.not_after, "expected": int(until)}
     elif until >= certificate.not_after:
-        yield certificate, f"it expires at {_utc(certificate.not_after)}, expected to be valid until {_utc(until)}; renew it", {
-            "found": certificate.not_after, "expected": int(until)}
+        yield certificate, (f"it expires at {_utc(certificate.not_after)}, expected to be valid until {_utc(until)}; "
+                            "renew it"), {"found": certificate.not_after, "expected": int(until)}
 
 
 def _name_problems(leaf, base_domains):
@@ -607,7 +615,7 @@ def covers(pattern, name):
     if pattern == name:
         return True
     label, _dot, parent = name.partition(".")
-    return pattern[:2] == "*." and "." in parent and pattern[2:] == parent and re.fullmatch(r"[a-z0-9-]+", label) is not None
+    return "." in parent and pattern == f"*.{parent}" and re.fullmatch(r"[a-z0-9-]+", label) is not None
 
 
 def _extension_problems(certificate):
@@ -622,8 +630,8 @@ def _purpose_problems(certificate, is_issuer):
     # OpenSSL wants serverAuth itself; anyExtendedKeyUsage does not stand for it.
     if extended is not None and _SERVER_AUTH not in [usage.dotted_string for usage in extended]:
         found = [usage.dotted_string for usage in extended]
-        yield certificate, f"its extended key usage is {', '.join(found)}, expected serverAuth ({_SERVER_AUTH}) or none", {
-            "found": found, "expected": _SERVER_AUTH}
+        yield certificate, (f"its extended key usage is {', '.join(found)}, expected serverAuth ({_SERVER_AUTH}) or "
+                            "none"), {"found": found, "expected": _SERVER_AUTH}
     usage = certificate.extension(x509.KeyUsage)
     if usage is not None and not is_issuer:
         if not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
@@ -652,8 +660,8 @@ def _issuer_problems(certificate, below):
         yield certificate, "it is not a CA: its key usage lacks keyCertSign", {"expected": "keyCertSign"}
     between = sum(one.x509.subject != one.x509.issuer for one in below)
     if basic.path_length is not None and between > basic.path_length:
-        yield certificate, (f"its path length is {basic.path_length}, and {between} other issuer(s) stand between it and "
-                            "the leaf"), {"found": between, "expected": basic.path_length}
+        yield certificate, (f"its path length is {basic.path_length}, and {between} other issuer(s) stand between it "
+                            "and the leaf"), {"found": between, "expected": basic.path_length}
     yield from _key_problems(certificate)
 
 
@@ -723,7 +731,7 @@ _WITHIN = {} if not HAS_CRYPTOGRAPHY else {
 }
 
 
-# --------------------------------------------------------------- signatures, and the adapters to cryptography's versions
+# -------------------------------------------------------------- signatures, and the adapters to cryptography's versions
 
 
 @lru_cache(maxsize=1024)
@@ -742,7 +750,8 @@ def _signature_problem(certificate, issuer):
     except InvalidSignature:
         return _NOT_BY_THIS_KEY
     except (ValueError, TypeError, IndexError, AttributeError, KeyError, UnsupportedAlgorithm) as exc:
-        return "its signature cannot be verified: " + (str(exc) or type(exc).__name__).replace("{", "(").replace("}", ")")
+        cause = (str(exc) or type(exc).__name__).replace("{", "(").replace("}", ")")
+        return f"its signature cannot be verified: {cause}"
     return ""
 
 

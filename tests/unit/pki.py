@@ -128,7 +128,8 @@ def issue(subject, issuer=None, kind="ecdsa", private=None, ca=False, path_lengt
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     for extension, critical in extra:
         builder = builder.add_extension(extension, critical=critical)
-    algorithm = None if isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)) else getattr(hashes, digest)()
+    without_digest = isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
+    algorithm = None if without_digest else getattr(hashes, digest)()
     made = Issued(builder.sign(signer, algorithm), private)
     return made if pss is False else resign_with_pss(made, issuer or made, pss, pss_digest)
 
@@ -167,7 +168,7 @@ _OIDS = {name: bytes.fromhex(value) for name, value in (
 
 
 def pss_identifier(digest, salt):
-    """AlgorithmIdentifier of an RSA-PSS signature (RFC 4055); SHA-1 with 20 bytes of salt are the defaults, left out."""
+    """AlgorithmIdentifier of an RSA-PSS signature (RFC 4055), without what is the default: SHA-1, 20 bytes of salt."""
     fields = []
     if digest != "SHA1":
         hashing = der(0x30, _OIDS[digest], b"\x05\x00")
