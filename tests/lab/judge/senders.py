@@ -163,14 +163,6 @@ class PostfixLog:
         self.deliveries.append(Delivery(self.sender, host, at, resolution, verified, status["status"], reason))
 
 
-def read_postfix(path, sender, domains, near):
-    """Read a mail log file (PostfixLog)."""
-    log = PostfixLog(sender, domains, near)
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        log.feed(lines)
-    return log
-
-
 def fetches(lines, sender, near):
     """The TLSA fetches in an Unbound log with ``log-replies: yes`` (list of Fetch), a file of its own or syslog's."""
     found = []

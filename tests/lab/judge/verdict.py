@@ -72,11 +72,14 @@ class Evidence:
         found = [d for log in self.senders.values() for d in log.deliveries if self.start <= d.at <= self.end]
         return sorted(found, key=lambda d: d.at)
 
+    def stumbles(self):
+        """First addresses that failed while a later one may have worked, in the window (list of Delivery)."""
+        return [d for log in self.senders.values() for d in log.stumbles if self.start <= d.at <= self.end]
+
     def failures(self):
         """Outcomes that are failures, tries that stumbled, and messages never tried (list of Delivery or text)."""
-        found = [d for d in self.deliveries() if d.failed]
+        found = [d for d in self.deliveries() if d.failed] + self.stumbles()
         for name, log in sorted(self.senders.items()):
-            found += [d for d in log.stumbles if self.start <= d.at <= self.end]
             found += [
                 f"{name}: message {qid}, queued {self.end - at:.0f} s before the end, has no outcome"
                 for qid, at in log.queued.items()
@@ -472,6 +475,26 @@ def _exposure_reasons(evidence, mismatches):
 def seconds(value):
     """Exposure for the last line: 0 only if it is 0, else rounded up to a tenth."""
     return f"{math.ceil(value * 10 - 1e-9) / 10:.1f}" if value > 0 else "0"
+
+
+def explain(result):
+    """The verdict for people, line by line (list of text); :func:`render` ends it."""
+    lines = []
+    for publication in result["publications"]:
+        held = "; ".join(f"{who} {how}" for who, how in sorted(publication["caches"].items()))
+        lines.append(f"published at {publication['owner']} +{publication['end']:.1f} s; old RRset in caches: "
+                     f"{held or 'not known'}")
+    for switch in result["switches"]:
+        lines.append(f"{switch['host']} switched +{switch['start']:.1f} s to +{switch['end']:.1f} s: "
+                     f"{_digests(switch['old'])} -> {_digests(switch['new'])}")
+    lines.append("longest time without a delivery: " + ", ".join(f"{k} {v} s" for k, v in result["silence"].items()))
+    lines += [f"wrong: {reason}" for reason in result["reasons"]]
+    lines += [f"void: {reason}" for reason in result["void"]]
+    return lines
+
+
+def _digests(keys):
+    return ", ".join(key[:8] for key in keys) or "(no TLS)"
 
 
 def render(result, name="demo"):

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import queue
-import signal
 import smtplib
 import socket
 import ssl
@@ -178,11 +177,3 @@ class Witness:
     @staticmethod
     def _write(log, entry):
         log.write(json.dumps(entry, separators=(",", ":")) + "\n")
-
-
-def main(plan, out, until_file=None):
-    """Run a Witness as a process; SIGTERM and SIGINT end it with everything written."""
-    witness = Witness(plan, out)
-    signal.signal(signal.SIGTERM, witness.stop)
-    signal.signal(signal.SIGINT, witness.stop)
-    witness.run(until_file)

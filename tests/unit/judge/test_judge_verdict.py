@@ -126,7 +126,7 @@ def test_a_host_that_offers_no_tls_matches_nothing():
 
 
 def test_overlapping_exposures_count_once():
-    assert verdict.total([(0, 10), (5, 12), (20, 21), (6, 7)]) == 13
+    assert verdict.total([(0, 10), (20, 21), (2, 3), (5, 12)]) == 13
 
 
 @pytest.mark.parametrize("value, text", [(0, "0"), (0.01, "0.1"), (3.2, "3.2"), (3.21, "3.3")])
@@ -187,6 +187,14 @@ def test_a_failed_delivery_fails():
     result = world.judge()
     assert (result["outcome"], result["failed"], result["verified"]) == ("FAIL", 1, 239)
     assert mentions(result["reasons"], "s2 to mx1", "Server certificate not trusted")
+
+
+def test_a_stumble_at_one_address_fails_though_the_message_got_through():
+    world = World()
+    bad, good = delivery_lines("mx1", START + 30, "Untrusted"), delivery_lines("mx1", START + 30.1)
+    world.lines["s1"] = [bad[0], bad[0].partition("]: ")[0] + "]: 4RXF5d0Pc2z1: Server certificate not trusted", *good]
+    result = world.judge()
+    assert (result["outcome"], result["failed"]) == ("FAIL", 1)
 
 
 def test_failures_outside_the_window_do_not_count():
@@ -375,3 +383,8 @@ def test_a_line_cut_short_is_left_out(tmp_path):
 
 def test_worlds_have_all_senders():
     assert World().judge()["senders"] == list(SENDERS)
+
+
+def test_the_explanation_names_switches_caches_and_flaws():
+    text = "\n".join(verdict.explain(World().rekey(deploy=12).judge()))
+    assert "mx1 switched" in text and "Unbound's log" in text and "wrong: mx1 was exposed" in text
