@@ -112,10 +112,17 @@ def all_tasks(document):
 
 # --- run_once ------------------------------------------------------------------------------------------------------
 
+class _Anything(dict):
+    """Filters and tests by any name: Ansible's and collections' own do not matter for the variables."""
+
+    def get(self, _name, _default=None):
+        return str
+
+
 def names_in(expression):
     """The variables a condition looks at (set of str); `vars['x']` counts as x."""
     environment = Environment(autoescape=False)
-    # Ansible has filters and tests that a plain Jinja environment does not know; for the names they do not matter.
+    environment.filters, environment.tests = _Anything(), _Anything()
     try:
         tree = environment.parse("{{ " + expression + " }}" if "{{" not in expression and "{%" not in expression
                                  else expression)

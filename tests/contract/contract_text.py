@@ -26,10 +26,10 @@ REGISTRIES = tuple(".".join(labels) for labels in (
 ))
 START = r"(?<![\w.}-])"
 MACHINE_PATHS = tuple(re.compile(pattern) for pattern in (
-    START + "/wo" "rk/", START + "/Us" r"ers/\w", r"\.py" r"env\b", "/tmp/sp" r"ec\b",
+    START + "/[w]ork/", START + r"/[U]sers/\w", r"\.[p]yenv\b", r"/tmp/[s]pec\b",
 ))
 # Hosts in the lab, and only those, have users with homes that we know.
-HOMES = (re.compile(START + r"/ro" r"ot/"), re.compile(START + r"/ho" r"me/\w"))
+HOMES = (re.compile(START + "/[r]oot/"), re.compile(START + r"/[h]ome/\w"))
 HOMES_ALLOWED = ("tests/lab/", "molecule/")
 
 

@@ -99,6 +99,12 @@ BAD_RUN_ONCE = {
           run_once: true
           when: answer.rc == 0
         """,
+    "filter that only Ansible knows": """
+        - name: t
+          debug: {}
+          run_once: true
+          when: dane_names | mailops.dane.dane_owners | bool
+        """,
     "rescue": """
         - block:
             - debug: {}
@@ -125,6 +131,14 @@ GOOD_RUN_ONCE = {
           vars:
             pending: "{{ ansible_play_hosts | map('extract', hostvars, 'dane_effective') | list }}"
           when: pending | length > 0
+        """,
+    "filters and tests that only Ansible knows": """
+        - name: t
+          debug: {}
+          run_once: true
+          vars:
+            batch: "{{ ansible_play_hosts | map('extract', hostvars, '_dane_host') | mailops.dane.dane_owners }}"
+          when: batch is ansible.builtin.version('1', '>=')
         """,
     "check mode": """
         - name: t
