@@ -49,6 +49,11 @@ def read_options(path):
         return _plan.option_names(yaml.safe_load(stream))
 
 
+def only(mapping, keys):
+    """The part of a mapping with these keys (dict)."""
+    return {key: value for key, value in mapping.items() if key in keys}
+
+
 def lineage(result):
     """One result of openssl_privatekey_info over the lineages, as ``{"lineage", "spki"}`` (``3 1 1`` data)."""
     return {"lineage": result["item"]["item"], "spki": result["public_key_fingerprints"]["sha256"].replace(":", "")}
@@ -69,6 +74,7 @@ class FilterModule:
             "dane_owner_names": _plan.owner_names,
             "dane_read_options": read_options,
             "dane_lineage": lineage,
+            "dane_only": only,
             "dane_problems": _plan.problems,
             "dane_owners": _plan.owners,
             "dane_decide": _plan.decide,

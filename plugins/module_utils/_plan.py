@@ -39,23 +39,25 @@ def unknown_options(given, known):
     return found
 
 
-def decide(hosts, force_new=False):
+def decide(hosts, mode="auto"):
     """Which hosts take part in a rekey, and with which operation.
 
     A run that finds an operation open completes it and starts none, so that a plain re-run after an interruption does
-    exactly what is left; ``force_new`` begins one on the idle hosts as well.
+    exactly what is left.
 
-    :param hosts: list of host dicts. :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
+    :param hosts: list of host dicts.
+    :param mode: ``auto``; ``new`` begins an operation on the idle hosts as well; ``abandon`` begins one on all.
+    :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
     :raises PlanError: a host that was never enabled.
     """
-    operations = {host["host"]: host["ledger"]["operation"] for host in hosts}
+    operations = {host["host"]: None if mode == "abandon" else host["ledger"]["operation"] for host in hosts}
     for host in hosts:
         ledger = Ledger.from_dict(host["ledger"])
         missing = [owner for owner in host["owners"] if not ledger.published_at(owner)]
         if missing:
             raise PlanError(
                 f"Cannot rekey {host['host']}: no record at {', '.join(missing)} is known to be ours; run enable.yml first")
-    begin = force_new or not any(operations.values())
+    begin = mode != "auto" or not any(operations.values())
     return {name: operation or ("new" if begin else None) for name, operation in operations.items()}
 
 
@@ -192,8 +194,9 @@ def withdraw(hosts, now):
                      for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))
                      for record in one.chain.matches}
         gone = (there & ours) - wanted
-        kept = gone & lingering
-        remove = gone - lingering
+        # A host that is in the middle of a rekey has records out of a key that this run does not know.
+        kept = gone if any(_holds(host) for host in mine) else gone & lingering
+        remove = gone - kept
         if kept:
             result["kept"][owner] = sorted(map(str, kept))
         result["published"][owner] = sorted(map(str, (ours & there) - remove | wanted & ours))
@@ -202,6 +205,12 @@ def withdraw(hosts, now):
             longest = max(version.ttl for version in served)
             result["intents"][owner] = Version(frozenset(there - remove), longest).to_dict()
     return result
+
+
+def _holds(host):
+    operation = host["ledger"]["operation"]
+    known = (host.get("candidate") or {}).get("spki")
+    return bool(operation and operation["target_spki"] and operation["target_spki"] != known)
 
 
 def linger_seconds(hosts, now):
