@@ -94,7 +94,7 @@ _DIGESTS = {  # by object identifier, for the parameters of RSA-PSS
 }
 _WEAK_DIGESTS = ("MD5", "SHA1")
 
-# Below 112 bits OpenSSL's security level 2 (Debian's default) refuses an issuer's key, whatever DANE says.
+# Below 112 bits OpenSSL's security level 2 (Debian's default) refuses a key, whatever DANE says.
 _LEAST_BITS = {"rsa": 2048, "ecdsa": 224}
 
 _SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
@@ -570,6 +570,7 @@ def _problems(path, base_domains, since, until):
     for depth, certificate in enumerate(path):
         yield from _extension_problems(certificate)
         yield from _purpose_problems(certificate, is_issuer=depth > 0)
+        yield from _key_problems(certificate)
         if depth:
             yield from _issuer_problems(certificate, path[1:depth])
     for certificate, issuer in zip(path, path[1:]):
@@ -662,7 +663,6 @@ def _issuer_problems(certificate, below):
     if basic.path_length is not None and between > basic.path_length:
         yield certificate, (f"its path length is {basic.path_length}, and {between} other issuer(s) stand between it "
                             "and the leaf"), {"found": between, "expected": basic.path_length}
-    yield from _key_problems(certificate)
 
 
 def _key_problems(certificate):
