@@ -225,9 +225,6 @@ def command_ssh(options):
     """Log in to a host, or run a command there."""
     require_up()
     command = ready().ssh_command(the_host(options.host), options.user)
-    if not options.command:
-        command = [part for part in command if part != "BatchMode=yes"]
-        command = [part for index, part in enumerate(command) if part != "-o" or command[index + 1] != "-o"]
     os.execvp(command[0], command + options.command)
 
 

@@ -169,18 +169,12 @@ def check():
 
 
 def walk_problem(host):
-    """Validate the delegation once more with an empty cache and without believing the resolver's AD bit."""
+    """With an empty cache the resolver still finds the chain of trust, and its end at the unsigned zone."""
     containers.execute(host, "unbound-control", "-s", "/run/unbound.ctl", "flush_zone", ".")
-    if not zone.authenticated(host.ipv4, f"_25._tcp.mx1.{ZONE}", "DNSKEY") and not zone.authenticated(
-        host.ipv4, ZONE, "DNSKEY"
-    ):
-        return "no DNSKEY with AD"
-    if not zone.authenticated(host.ipv4, ZONE, "DS"):
-        return "no DS with AD"
-    plain = zone.ask(host.ipv4, "mx.plain.test", "A")
-    if plain is None or plain.flags & zone.dns.flags.AD:
-        return "plain.test is not seen as insecure"
-    return None
+    for name, kind in ((ZONE, "DNSKEY"), (ZONE, "DS"), (f"mx1.{ZONE}", "A")):
+        if not zone.authenticated(host.ipv4, name, kind):
+            return f"no {kind} of {name} with AD"
+    return "plain.test is not seen as insecure" if zone.authenticated(host.ipv4, "mx.plain.test") else None
 
 
 def update_problem():
@@ -211,8 +205,7 @@ def refused_problem():
     """The key without rights gets REFUSED, not silence and not success."""
     message = zone.update(ZONE, "tsig_refused")
     message.add(f"_lab-check.{ZONE}.", hosts.TTL, "TXT", "no")
-    answer = zone.dns.query.tcp(message, HOSTS["ns0"].ipv4, timeout=5)
-    said = zone.dns.rcode.to_text(answer.rcode())
+    said = zone.outcome(message)
     return None if said == "REFUSED" else f"got {said}"
 
 

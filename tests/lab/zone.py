@@ -80,17 +80,28 @@ def update(zone, key="tsig_lab"):
     return dns.update.UpdateMessage(zone + ".", keyring=ring)
 
 
+def outcome(message):
+    """Send an update to the primary and return its answer's code."""
+    try:
+        return dns.rcode.to_text(dns.query.tcp(message, PRIMARY, timeout=5).rcode())
+    except (dns.exception.DNSException, OSError) as error:
+        raise LabError(f"Cannot update a zone on ns0: {error!r}") from error
+
+
 def send(message):
     """Send an update to the primary; anything but NOERROR is an error."""
-    answer = dns.query.tcp(message, PRIMARY, timeout=5)
-    if answer.rcode() != dns.rcode.NOERROR:
-        raise LabError(f"Cannot update the zone on ns0: {dns.rcode.to_text(answer.rcode())}")
+    said = outcome(message)
+    if said != "NOERROR":
+        raise LabError(f"Cannot update the zone on ns0: {said}")
 
 
 def content(zone):
     """(owner, type) -> (TTL, records) as the primary has it, without what signing adds."""
-    have = dns.zone.from_xfr(dns.query.xfr(PRIMARY, zone + ".", timeout=5, lifetime=10), relativize=False)
-    return as_sets(have)
+    transfer = dns.query.xfr(PRIMARY, zone + ".", timeout=5, lifetime=10, relativize=False)
+    try:
+        return as_sets(dns.zone.from_xfr(transfer, relativize=False))
+    except (dns.exception.DNSException, OSError) as error:
+        raise LabError(f"Cannot read zone {zone!r} from ns0: {error!r}") from error
 
 
 def initial(zone):
