@@ -17,7 +17,7 @@ from machine import LAB, podman, run, say
 
 PACKAGES = (
     "systemd systemd-sysv dbus procps iproute2 nftables rsyslog cron ca-certificates openssl "
-    "python3 python3-cryptography python3-dnspython openssh-server sudo "
+    "python3 python3-cryptography python3-dnspython python3-apt openssh-server sudo "
     "postfix certbot python3-certbot python3-certbot-dns-rfc2136 dovecot-imapd "
     "bind9 bind9-utils bind9-dnsutils nsd knot knot-dnsutils unbound pdns-server pdns-backend-sqlite3 sqlite3 pebble"
 ).split()
