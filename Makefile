@@ -54,10 +54,12 @@ contract: venv ## tests that read the repository: layers, role defaults, Ansible
 	$(BIN)/python $(PYTEST) tests/contract
 
 lint: collection ## ansible-lint (production), yamllint, ruff, changelog fragments
-	$(BIN)/ruff check .
-	$(BIN)/yamllint --strict .
-	$(BIN)/antsibull-changelog lint
-	NO_COLOR=1 $(BIN)/ansible-lint --offline --strict
+	@failed=0; \
+	$(BIN)/ruff check --output-format concise . || failed=1; \
+	$(BIN)/yamllint --strict . || failed=1; \
+	$(BIN)/antsibull-changelog lint || failed=1; \
+	NO_COLOR=1 $(BIN)/ansible-lint --offline --strict || failed=1; \
+	exit $$failed
 
 sanity: venv ## ansible-test sanity with ansible-core 2.19
 	tests/sanity/run.sh build/venv
@@ -78,10 +80,10 @@ demo-broken: collection ## the negative control: a key switched by hand too earl
 	$(BIN)/python tests/lab/demo_broken.py
 
 lab-up: collection ## start the lab and leave it running
-	$(BIN)/python -m tests.lab up
+	$(BIN)/python tests/lab/lab.py up
 
-lab-down: ## stop the lab and leave no trace of it
-	@[ ! -x $(BIN)/python ] || $(BIN)/python -m tests.lab down
+lab-down: ## stop the lab and remove its hosts and networks (the image stays for the next time)
+	@! command -v podman >/dev/null || $(PYTHON) tests/lab/lab.py down
 
 changelog: venv ## take the fragments into CHANGELOG.md, under the version that galaxy.yml names
 	$(BIN)/antsibull-changelog release --update-existing --reload-plugins
