@@ -373,7 +373,7 @@ def replace(module, dest, content, arguments):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        module.atomic_move(temporary, dest, unsafe_writes=arguments["unsafe_writes"], keep_dest_attrs=False)
+        module.atomic_move(temporary, dest, unsafe_writes=bool(module.params["unsafe_writes"]), keep_dest_attrs=False)
     except OSError as exc:
         raise ChainError(f"Cannot write {dest!r}: {exc.strerror}") from exc
     finally:
