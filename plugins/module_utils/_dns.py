@@ -357,6 +357,19 @@ def read_server(zone, owner, server, settings=None, keyring=None):
     return _run(work, settings)
 
 
+def exchange(message, server, settings):
+    """Send any message to one server over TCP, once, and return the answer.
+
+    :param server: (address, port).
+    :raises OSError, asyncio.TimeoutError: it did not get there, or nothing came back.
+    """
+    async def go():
+        carry = settings.transport.exchange
+        return parse_message(await carry(message.to_wire(), *server, True, settings.timeout), message)
+
+    return asyncio.run(go())
+
+
 def parse_message(wire, query):
     """Parse an answer, so that TLSA records with data of the wrong length survive.
 
@@ -439,7 +452,7 @@ class _Session:
             except (OSError, dns.exception.DNSException, ValueError) as exc:
                 if _is_tsig_error(exc):
                     raise
-                problem = _reason(exc)
+                problem = reason(exc)
                 if isinstance(exc, OSError):
                     # Nobody listens, or no route: asking again at once would find the same.
                     break
@@ -455,7 +468,7 @@ class _Session:
                     message = parse_message(
                         await carry(query.to_wire(), address, port, True, self.settings.timeout), query)
                 except (OSError, asyncio.TimeoutError, TimeoutError) as exc:
-                    raise OSError(f"the answer is too long for UDP, and over TCP: {_reason(exc)}") from exc
+                    raise OSError(f"the answer is too long for UDP, and over TCP: {reason(exc)}") from exc
         if not query.is_response(message):
             raise ValueError("the answer is to another question")
         return message
@@ -528,7 +541,7 @@ class _Session:
                     if rrset.rdtype == dns.rdatatype.SOA and candidate.is_subdomain(rrset.name):
                         return rrset.name
             if candidate == dns.name.root:
-                raise _Unknown(f"the zone of {_text(name)} is not known: the resolver shows no SOA, not even the root's")
+                raise _Unknown(f"the zone of {_text(name)} is not known: the resolver shows no SOA at all")
             candidate = candidate.parent()
 
     def dnskeys(self, zone):
@@ -746,7 +759,8 @@ class _Session:
         if not records:
             return MailHosts(_text(domain), (_text(domain),), answer.security, ttl, implicit=True)
         ordered = sorted({(rdata.preference, _text(rdata.exchange)) for rdata in records})
-        return MailHosts(_text(domain), tuple(dict.fromkeys(host for _preference, host in ordered)), answer.security, ttl)
+        hosts = tuple(dict.fromkeys(host for _preference, host in ordered))
+        return MailHosts(_text(domain), hosts, answer.security, ttl)
 
     @staticmethod
     def _must_answer(what, answers):
@@ -789,7 +803,7 @@ def _refusal(message):
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return SILENT, dns.rcode.to_text(rcode)
     if not message.flags & dns.flags.AA:
-        referral = any(rrset.rdtype == dns.rdatatype.NS for rrset in message.authority)
+        referral = not message.answer and any(rrset.rdtype == dns.rdatatype.NS for rrset in message.authority)
         return DOES_NOT_SERVE, "refers to other servers" if referral else "answers without authority (AA)"
     return None
 
@@ -870,7 +884,7 @@ def _verify(section, rrset, zone, keys, now):
                 "the Python library cryptography, and newer dnspython a newer one (2.6: 41, 2.7: 43, 2.8: 45): "
                 "install or upgrade it") from exc
         except dns.exception.DNSException as exc:
-            problems.append(f"by key {signature.key_tag}: {_reason(exc)}")
+            problems.append(f"by key {signature.key_tag}: {reason(exc)}")
     if not ends:
         raise _Bogus(f"no signature of the {what} RRset verifies: {'; '.join(problems)}")
     return max(ends), wildcard
@@ -882,7 +896,7 @@ def _records(rrset):
     for rdata in rrset:
         data = rdata.to_generic().data
         if len(data) < 4:
-            findings.append(f"{_text(rrset.name)}: malformed TLSA record of {len(data)} bytes: \\# {len(data)} {data.hex()}")
+            findings.append(f"{_text(rrset.name)}: malformed TLSA record: \\# {len(data)} {data.hex()}")
             continue
         record = Record(data[0], data[1], data[2], data[3:].hex())
         records.add(record)
@@ -1066,7 +1080,7 @@ def _system_resolvers():
         configured = dns.resolver.Resolver().nameservers
     except dns.exception.DNSException as exc:
         raise DnsError(
-            f"Cannot find the system's resolver: {_reason(exc)}. Name a validating resolver (option resolver, in the "
+            f"Cannot find the system's resolver: {reason(exc)}. Name a validating resolver (option resolver, in the "
             "roles dane_resolver)") from exc
     return tuple((str(server), DNS_PORT) for server in configured)
 
@@ -1111,11 +1125,13 @@ def _extended_error(message):
     for option in message.options:
         if int(option.otype) == 15:
             data = option.to_wire() or b""
-            texts.append(f"extended error {int.from_bytes(data[:2], 'big')} {data[2:].decode('utf-8', 'replace')}".strip())
+            text = data[2:].decode("utf-8", "replace")
+            texts.append(f"extended error {int.from_bytes(data[:2], 'big')} {text}".strip())
     return f" ({'; '.join(texts)})" if texts else ""
 
 
-def _reason(exc):
+def reason(exc):
+    """The cause of an exception of the network or of dnspython, in words (str)."""
     if isinstance(exc, ConnectionRefusedError):
         return "connection refused: nothing listens there"
     if isinstance(exc, (asyncio.TimeoutError, TimeoutError)):

@@ -19,3 +19,13 @@ def dns_world(tmp_path_factory):
         yield world
     finally:
         world.stop()
+
+
+@pytest.fixture
+def publish(dns_world):
+    """A function that adds records (text) to an RRset on the primary, and waits until every server has them."""
+    def add(owner, *records, ttl=10):
+        dns_world.update(owner, add=records, ttl=ttl)
+        dns_world.settle()
+
+    return add

@@ -27,6 +27,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 RESOLVER = "192.0.2.53"
 NOT_VALIDATING = "192.0.2.54"
@@ -137,11 +138,30 @@ _25._tcp.mx1 TLSA 3 1 1 {DIGEST_A}
 """
 
 
+class Asked(NamedTuple):
+    """One message that was sent: to whom, about what, over what."""
+
+    address: str
+    name: str
+    rdtype: str
+    tcp: bool
+
+    @classmethod
+    def read(cls, wire, address, tcp):
+        import dns.name
+        import dns.rdatatype
+
+        name, used = dns.name.from_wire(wire, 12)
+        rdtype = dns.rdatatype.to_text(int.from_bytes(wire[12 + used:14 + used], "big"))
+        return cls(address, name.to_text(), "UPDATE" if wire[2] >> 3 & 15 == 5 else rdtype, tcp)
+
+
 class Map:
     """A transport that leads the addresses of the zones to the processes, over the product's own transport.
 
-    ``scripted``: address to function(wire, tcp) that returns the answer (bytes) or raises; for servers that misbehave
-    in ways that real ones do not on demand. ``asked``: every (address, tcp) in order.
+    ``scripted``: address to function(query, tcp, ask) that returns the answer (bytes), raises, or returns None for
+    silence; ``await ask()`` gives the real server's answer. For servers that misbehave in ways that real ones do not on
+    demand. ``asked``: every :class:`Asked` in order.
     """
 
     def __init__(self, places, carrier, scripted=None):
@@ -151,14 +171,22 @@ class Map:
         self.asked = []
 
     async def exchange(self, wire, address, port, tcp, timeout):
-        self.asked.append((address, tcp))
-        if address in self.scripted:
-            answer = self.scripted[address](wire, tcp)
-            if answer is None:
-                await asyncio.sleep(timeout)
-                raise asyncio.TimeoutError
-            return answer
-        return await self.carrier.exchange(wire, "127.0.0.1", self.places[address], tcp, timeout)
+        self.asked.append(Asked.read(wire, address, tcp))
+
+        async def ask():
+            return await self.carrier.exchange(wire, "127.0.0.1", self.places[address], tcp, timeout)
+
+        if address not in self.scripted:
+            return await ask()
+        answer = await self.scripted[address](wire, tcp, ask)
+        if answer is None:
+            # As long as a real silence would have lasted; what it means is decided by who waits, not by the clock.
+            raise asyncio.TimeoutError
+        return answer
+
+    def count(self, address, rdtype, tcp=False):
+        """How often an address was asked for a type (int)."""
+        return sum(1 for one in self.asked if (one.address, one.rdtype, one.tcp) == (address, rdtype, tcp))
 
 
 class World:
@@ -203,6 +231,17 @@ class World:
         self._until(lambda: all(self.serial(address, zone) == wanted for address in ("192.0.2.2", "192.0.2.3")),
                     f"the secondaries to have serial {wanted} of {zone}")
 
+    def update(self, owner, add=(), remove=(), ttl=10):
+        """Change records (text) as another writer would, with another program than the one under test."""
+        commands = [f"server 127.0.0.1 {self.ports['primary']}", "zone example.test."]
+        commands += [f"update add {owner} {ttl} TLSA {record}" for record in add]
+        commands += [f"update delete {owner} TLSA {record}" for record in remove]
+        done = subprocess.run(
+            [self._program("nsupdate"), "-y", f"hmac-sha256:second.:{SECRET}"],
+            input="\n".join(commands + ["send", ""]), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"nsupdate: {done.stdout}{done.stderr}")
+
     def log(self, name):
         """What a process has written (str)."""
         return (self.directory / name / "log").read_text(errors="replace")
@@ -210,7 +249,7 @@ class World:
     # ---- starting and stopping
 
     def start(self):
-        for program in ("named", "dnssec-keygen", "dnssec-dsfromkey", "nsd", "knotd", "unbound"):
+        for program in ("named", "dnssec-keygen", "dnssec-dsfromkey", "nsupdate", "nsd", "knotd", "unbound"):
             if not self._program(program):
                 raise RuntimeError(f"{program} is missing: install what tests/debian-packages.txt lists")
         self._bind("parents", {}, keys_of=(".", "test."))
@@ -337,7 +376,8 @@ class World:
             f'managed-keys-directory "{directory}";',
             f'listen-on port {self.ports[name]} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};',
             "recursion no; dnssec-validation no; allow-transfer { any; }; notify no; notify-delay 0; pid-file none;",
-            'session-keyfile none; minimal-responses yes; check-integrity no; check-names primary ignore;', "};", "controls { };",
+            'session-keyfile none; minimal-responses yes; check-integrity no; check-names primary ignore;',
+            "};", "controls { };",
             'dnssec-policy "lab" { keys { csk lifetime unlimited algorithm ecdsap256sha256; }; };', *blocks, ""]))
         for zone in keys_of:
             if not list((directory / "keys").glob(f"K{zone if zone != '.' else '.'}+*.key")):
