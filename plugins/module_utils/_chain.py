@@ -509,9 +509,6 @@ def _anchors(certificates, base_domains, when):
 def _walk(certificates, when):
     """The way that OpenSSL goes up through what a server presented: greedy, before any signature is checked."""
     path, rest = [certificates[0]], _without_doubles(certificates[1:])
-    # OpenSSL takes a leaf that bears its issuer's name for self-signed in cases where RFC 5280 would not.
-    if path[0].x509.subject == path[0].x509.issuer:
-        return path
     while not _looks_self_signed(path[-1]):
         issuers = [one for one in rest if one not in path and _may_have_issued(one, path[-1])]
         if not issuers:
@@ -638,14 +635,14 @@ def _purpose_problems(certificate, is_issuer):
         if not (usage.digital_signature or usage.key_encipherment or usage.key_agreement):
             yield certificate, "its key usage has none of digitalSignature, keyEncipherment, keyAgreement", {}
     for extension in certificate.extensions:
-        # Netscape's own: a bit string whose bit 1 is SSL server and bit 5 is SSL CA.
-        if extension.oid.dotted_string == _NS_CERT_TYPE and not _ns_bits(extension) & (0x04 if is_issuer else 0x40):
+        # Netscape's own, still heeded by OpenSSL: a bit string whose bit 1 stands for TLS servers.
+        if extension.oid.dotted_string == _NS_CERT_TYPE and not is_issuer and not _is_ns_server(extension):
             yield certificate, "its Netscape certificate type excludes TLS servers", {}
 
 
-def _ns_bits(extension):
-    value = extension.value.value
-    return value[3] if len(value) >= 4 and value[0] == 0x03 else 0
+def _is_ns_server(extension):
+    bits = extension.value.value[3:4]
+    return bool(bits and bits[0] & 0x40)
 
 
 def _issuer_problems(certificate, below):

@@ -5,7 +5,8 @@
 """A little certification authority for tests: certificates with every virtue and every fault.
 
 Runs with cryptography 3.3 as well as today's, so that the old-version adapters are tested with the same material.
-RSA-PSS signatures, which old versions of cryptography cannot make, are put together here.
+RSA-PSS signatures, which old versions of cryptography cannot make, and SHA-1 ones, which new versions refuse to make,
+are put together here.
 """
 
 from __future__ import annotations
@@ -129,9 +130,16 @@ def issue(subject, issuer=None, kind="ecdsa", private=None, ca=False, path_lengt
     for extension, critical in extra:
         builder = builder.add_extension(extension, critical=critical)
     without_digest = isinstance(signer, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
-    algorithm = None if without_digest else getattr(hashes, digest)()
-    made = Issued(builder.sign(signer, algorithm), private)
-    return made if pss is False else resign_with_pss(made, issuer or made, pss, pss_digest)
+    by_hand = pss is not False or digest == "SHA1"
+    made = Issued(builder.sign(
+        signer, None if without_digest else getattr(hashes, "SHA256" if by_hand else digest)()), private)
+    if pss is not False:
+        how = padding.PSS(padding.MGF1(getattr(hashes, pss_digest)()), pss)
+        return signed_again(made, issuer or made, pss_identifier(pss_digest, pss), pss_digest, how)
+    if by_hand:
+        sha1_with_rsa = der(0x30, bytes.fromhex("06092a864886f70d0101050500"))
+        return signed_again(made, issuer or made, sha1_with_rsa, digest, padding.PKCS1v15())
+    return made
 
 
 def _moment(offset):
@@ -178,15 +186,13 @@ def pss_identifier(digest, salt):
     return der(0x30, _OIDS["PSS"], der(0x30, *fields))
 
 
-def resign_with_pss(made, issuer, salt, digest):
-    """The same certificate, signed with RSA-PSS by its RSA issuer. Old versions of cryptography cannot do it alone."""
-    identifier = pss_identifier(digest, salt)
+def signed_again(made, issuer, identifier, digest, how):
+    """The same certificate with another signature by its RSA issuer, for what cryptography will not or cannot make."""
     old = der(0x30, bytes.fromhex("06092a864886f70d01010b0500"))  # sha256WithRSAEncryption
     body = made.x509.tbs_certificate_bytes
     start = 4 if body[1] == 0x82 else 3
-    if body.count(old) != 1 or digest == "SHA1" and salt != 20:
+    if body.count(old) != 1:
         raise ValueError("this certificate cannot be signed again")
     body = der(0x30, body[start:].replace(old, identifier))
-    signing = getattr(hashes, digest)()
-    signature = issuer.key.sign(body, padding.PSS(padding.MGF1(signing), salt), signing)
+    signature = issuer.key.sign(body, how, getattr(hashes, digest)())
     return Issued(x509.load_der_x509_certificate(der(0x30, body, identifier, der(0x03, b"\x00", signature))), made.key)
