@@ -100,10 +100,13 @@ def execute(host, *command, check=True, timeout=60):
 
 def last_words(host, unit=None, lines=15):
     """The end of a host's log, for messages of failure."""
+    if running().get(host.short) != "running":
+        return f"its container is {running().get(host.short, 'absent')}\n" + podman(
+            "logs", "--tail", str(lines), host.container, check=False
+        )
     chosen = ["--unit", unit] if unit else []
-    return execute(
-        host, "journalctl", "--no-pager", "-o", "cat", "-n", str(lines), *chosen, check=False, timeout=15
-    ).strip()
+    command = ["journalctl", "--no-pager", "-o", "cat", "-n", str(lines), *chosen]
+    return execute(host, *command, check=False, timeout=15).strip()
 
 
 def pause(host):
@@ -126,11 +129,6 @@ def say_removed():
     if left:
         raise LabError(f"Cannot remove the lab: still there: {', '.join(left)}")
     say("the lab is gone")
-
-
-def seconds_since(start_time):
-    """For figures in the progress lines."""
-    return f"{time.monotonic() - start_time:.1f} s"
 
 
 def wait_for_state(host, state, limit=20):

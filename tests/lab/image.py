@@ -30,11 +30,12 @@ DEBIAN = (
     "deb http://deb.debian.org/debian-security bookworm-security main\n"
 )
 FILES = LAB / "files" / "image"
+SCRATCH = "mailops-dane-lab-"
 
 
 def tag():
     """The image's name; its tag is the digest of everything that defines it."""
-    digest = hashlib.sha256(pathlib.Path(__file__).read_bytes())
+    digest = hashlib.sha256(repr((PACKAGES, LEFT_OUT)).encode())
     for path in sorted(FILES.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return f"{IMAGE_NAME}:{digest.hexdigest()[:16]}"
@@ -79,11 +80,13 @@ def build():
         say(f"image {tag()} is there")
         return
     say(f"building image {tag()} (about a minute)")
-    with tempfile.TemporaryDirectory(prefix="mailops-dane-lab-", dir="/var/tmp") as directory:
+    for left_over in pathlib.Path("/var/tmp").glob(SCRATCH + "*"):
+        shutil.rmtree(left_over)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir="/var/tmp") as directory:
         tar = pathlib.Path(directory) / "image.tar"
         sources = pathlib.Path(directory) / "sources.list"
         sources.write_text(apt_sources())
-        run(*mmdebstrap(tar, sources), timeout=900)
+        run("env", f"TMPDIR={directory}", *mmdebstrap(tar, sources), timeout=900)
         podman("import", "--quiet", tar, tag(), timeout=300)
     for old in images():
         if old != tag():

@@ -29,16 +29,16 @@ RESET_LIMIT = 40
 
 def ready():
     """The questions need dnspython, which a bare machine has only after require_packages()."""
-    import ready as module  # pylint: disable=import-outside-toplevel
-
+    try:
+        import ready as module  # pylint: disable=import-outside-toplevel
+    except ModuleNotFoundError as error:
+        raise LabError(f"Cannot use {sys.executable}: {error}; run tests/lab/lab.py itself") from error
     return module
 
 
 def zone():
     """Likewise."""
-    import zone as module  # pylint: disable=import-outside-toplevel
-
-    return module
+    return ready().zone
 
 
 def the_host(short):
@@ -159,9 +159,7 @@ def command_lag(options):
         say(f"{host.short} follows at once")
         return
     seconds = float(options.seconds)
-    containers.execute(
-        host, "sh", "-c", f"echo SECONDS_BEHIND={seconds} > /etc/lab-lag && systemctl restart lab-lag"
-    )
+    containers.execute(host, "sh", "-c", f"echo SECONDS_BEHIND={seconds} > /etc/lab-lag && systemctl restart lab-lag")
     say(f"{host.short} lags {seconds:g} s behind")
 
 
@@ -218,7 +216,8 @@ def command_status(_options):
     print(f"lab of {owner}")
     states = containers.running()
     for host in HOSTS.values():
-        print(f"{host.short:9} {host.ipv4:12} {host.ipv6:16} {states.get(host.short, 'absent'):8} {', '.join(host.roles)}")
+        state = states.get(host.short, "absent")
+        print(f"{host.short:9} {host.ipv4:12} {host.ipv6:16} {state:8} {', '.join(host.roles)}")
 
 
 def command_ssh(options):

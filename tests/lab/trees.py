@@ -56,20 +56,22 @@ def values(keys):
     """What stands for the @words@ in the files; the same for all hosts."""
     only = {f"{host.short}4": host.ipv4 for host in HOSTS.values()}
     only.update({f"{host.short}6": host.ipv6 for host in HOSTS.values()})
-    only.update({
-        "ttl": hosts.TTL,
-        "prefix4": hosts.PREFIX4,
-        "prefix6": hosts.PREFIX6,
-        "controller4": hosts.CONTROLLER4,
-        "primary4": HOSTS["ns0"].ipv4,
-        "secondaries": " ".join(f"{host.ipv4};" for host in SECONDARIES),
-        "glue": "\n".join(both(f"{host.short}.example", host) for host in NAMESERVERS),
-        "addresses": "\n".join(both(host.short, host) for host in HOSTS.values()),
-        "mail_domains": "\n".join(f"{hosts.mail_domain(host)}. MX 10 {host.short}" for host in MAIL_HOSTS),
-        "shared_name": "\n".join(both("mail", host) for host in MAIL_HOSTS),
-        "rcpt_domains": " ".join(hosts.mail_domain(host) for host in MAIL_HOSTS),
-        "stubs": "",
-    })
+    only.update(
+        {
+            "ttl": hosts.TTL,
+            "prefix4": hosts.PREFIX4,
+            "prefix6": hosts.PREFIX6,
+            "controller4": hosts.CONTROLLER4,
+            "primary4": HOSTS["ns0"].ipv4,
+            "secondaries": " ".join(f"{host.ipv4};" for host in SECONDARIES),
+            "glue": "\n".join(both(f"{host.short}.example", host) for host in NAMESERVERS),
+            "addresses": "\n".join(both(host.short, host) for host in HOSTS.values()),
+            "mail_domains": "\n".join(f"{hosts.mail_domain(host)}. MX 10 {host.short}" for host in MAIL_HOSTS),
+            "shared_name": "\n".join(both("mail", host) for host in MAIL_HOSTS),
+            "rcpt_domains": " ".join(hosts.mail_domain(host) for host in MAIL_HOSTS),
+            "stubs": "",
+        }
+    )
     for word, name in (("tsig", "dane."), ("tsig_refused", "refused."), ("tsig_lab", "lab.")):
         only[f"{word}_name"] = name
         only[f"{word}_secret"] = keys[name]["secret"]
@@ -211,8 +213,12 @@ def write_description(keys, ssh):
             "ca_file_on_hosts": "/etc/ssl/lab/pebble-ca.pem",
         },
         "root_key": str(BUILD / "root.key"),
-        "ssh": {"key": str(ssh / "id_ed25519"), "known_hosts": str(ssh / "known_hosts"), "user": "root",
-                "sudo_user": "admin"},
+        "ssh": {
+            "key": str(ssh / "id_ed25519"),
+            "known_hosts": str(ssh / "known_hosts"),
+            "user": "root",
+            "sudo_user": "admin",
+        },
         "inventory": str(BUILD / "inventory.yml"),
     }
     path = BUILD / "lab.json"
