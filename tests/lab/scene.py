@@ -1,0 +1,165 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run of the collection on the lab, as a user does it, with senders delivering and the judge watching.
+
+The collection is the installed artifact below build/collections, called by its name; nothing is taken from the checkout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+LAB = pathlib.Path(__file__).resolve().parent
+ROOT = LAB.parents[1]
+PLAYBOOK = pathlib.Path(os.environ.get("DANE_ANSIBLE_BIN") or pathlib.Path(sys.executable).parent) / "ansible-playbook"
+
+sys.path.insert(0, str(LAB))
+import group_vars
+from judge import timeline, verdict
+from judge.labfile import Lab
+
+
+class Failed(Exception):
+    """The scene cannot go on; the text says why."""
+
+
+def lab(*command):
+    """Run a lab.py command.
+
+    :raises Failed: it ended with an error.
+    """
+    done = subprocess.run([sys.executable, str(LAB / "lab.py"), *command], check=False)
+    if done.returncode:
+        raise Failed(f"lab.py {' '.join(command[:2])} ended with {done.returncode}")
+
+
+class Scene:
+    """A fresh lab from ``with`` to the end of the block, with all that was started taken down again."""
+
+    def __init__(self, name):
+        self.name = name
+        self.out = ROOT / "build" / name
+        self.witness_file = self.out / "witness.jsonl"
+        self.witness = None
+        self.began = time.monotonic()
+        self.lab_file = ROOT / "build" / "lab" / "lab.json"
+
+    def __enter__(self):
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.witness_file.unlink(missing_ok=True)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _interrupted)
+        try:
+            lab("up", "--fresh")
+            self.about = json.loads(self.lab_file.read_text(encoding="utf-8"))
+            group_vars.write(self.lab_file)
+            self.lab = Lab(self.lab_file)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_exc):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.stop_watching()
+        subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
+
+    def say(self, text):
+        """A line of progress."""
+        print(f"{self.name} {time.monotonic() - self.began:6.1f}s  {text}", flush=True)
+
+    def environment(self):
+        """What ansible-playbook runs with: the installed artifact, and no facts injected as variables."""
+        return {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
+            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            "ANSIBLE_INJECT_FACT_VARS": "False",
+            "ANSIBLE_INVENTORY": self.about["inventory"],
+            "PATH": f"{PLAYBOOK.parent}:{os.environ['PATH']}",
+        }
+
+    def command(self, playbook, *arguments):
+        """The command line of a user for a playbook of the collection, or a playbook file (list of str)."""
+        name = str(playbook) if "/" in str(playbook) else f"mailops.dane.{playbook}"
+        return [str(PLAYBOOK), name, "-l", "mailservers", *arguments]
+
+    def play(self, playbook, *arguments):
+        """Run a playbook in the foreground.
+
+        :raises Failed: it ended with an error.
+        """
+        command = self.command(playbook, *arguments)
+        self.say("$ " + " ".join(["ansible-playbook", *command[1:]]))
+        done = subprocess.run(command, env=self.environment(), stdin=subprocess.DEVNULL, check=False)
+        if done.returncode:
+            raise Failed(f"{playbook} ended with {done.returncode}")
+
+    def watch(self):
+        """Start the witness."""
+        self.witness = subprocess.Popen(
+            [sys.executable, str(LAB / "judge"), "witness", "--out", str(self.witness_file)])
+        self.wait_for(self.witness_file.exists, 10, "the witness's start")
+
+    def stop_watching(self):
+        """Let the witness write everything down."""
+        if self.witness and self.witness.poll() is None:
+            self.witness.terminate()
+            try:
+                self.witness.wait(30)
+            except subprocess.TimeoutExpired:
+                self.witness.kill()
+
+    def deliver(self):
+        """Start the senders, and wait until every one delivers verified mail to every host. Returns that epoch."""
+        lab("senders", "start")
+        since = time.time()
+        for host in self.lab.names:
+            self.wait_for(lambda h=host: self._delivering(h, since), 60, f"verified delivery to {host} by every sender")
+        return time.time()
+
+    def _delivering(self, host, since, times=3):
+        logs = self.lab.evidence(self.witness_file).senders.values()
+        last = [[d for d in log.deliveries if d.host == host and d.at > since][-times:] for log in logs]
+        return all(len(few) == times and not any(d.failed for d in few) for few in last)
+
+    def wait_for(self, question, limit, what):
+        """Ask until yes.
+
+        :raises Failed: not within ``limit`` seconds.
+        """
+        deadline = time.monotonic() + limit
+        while not question():
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} did not happen within {limit:.0f} s")
+            time.sleep(0.5)
+
+    def judge(self, start, expect_new_keys=True, extra_records=0):
+        """The verdict on the time since ``start`` (epoch); keeps everything; the result dict of the judge."""
+        end = time.time()
+        self.stop_watching()
+        evidence = self.lab.evidence(self.witness_file, start, end)
+        result = verdict.judge(evidence, True, expect_new_keys, extra_records)
+        (self.out / "verdict.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        (self.out / "timeline.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")
+        for line in verdict.explain(result):
+            self.say(line)
+        return result
+
+    def verdict_line(self, result):
+        """The last line."""
+        return verdict.render(result, self.name)
+
+
+def _interrupted(number, _frame):
+    raise SystemExit(128 + number)
