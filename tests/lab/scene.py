@@ -23,8 +23,11 @@ PLAYBOOK = pathlib.Path(os.environ.get("DANE_ANSIBLE_BIN") or pathlib.Path(sys.e
 
 sys.path.insert(0, str(LAB))
 import group_vars
+import machine
 from judge import timeline, verdict
 from judge.labfile import Lab
+
+HOLD_LIMIT = 600
 
 
 class Failed(Exception):
@@ -50,6 +53,7 @@ class Scene:
         self.witness_file = self.out / "witness.jsonl"
         self.witness = None
         self.began = time.monotonic()
+        self.hold = None
         self.lab_file = ROOT / "build" / "lab" / "lab.json"
 
     def __enter__(self):
@@ -58,6 +62,9 @@ class Scene:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _interrupted)
         try:
+            self.hold = machine.locked(HOLD_LIMIT)
+            self.hold.__enter__()
+            os.environ[machine.HELD] = "1"
             lab("up", "--fresh")
             self.about = json.loads(self.lab_file.read_text(encoding="utf-8"))
             group_vars.write(self.lab_file)
@@ -71,7 +78,10 @@ class Scene:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         self.stop_watching()
-        subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
+        if os.environ.get(machine.HELD):
+            subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
+            del os.environ[machine.HELD]
+            self.hold.__exit__(None, None, None)
 
     def say(self, text):
         """A line of progress."""
