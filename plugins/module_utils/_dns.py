@@ -193,6 +193,14 @@ def show_server(address, port):
     return address if port == DNS_PORT else f"{address}@{port}"
 
 
+def canonical(name):
+    """A domain name as it is written everywhere here: absolute, lower case, with the final dot (str).
+
+    :raises DnsError: not a domain name.
+    """
+    return _text(_name(str(name)))
+
+
 def require_library():
     """Fail loudly when dnspython is not there or too old.
 
@@ -303,7 +311,8 @@ def look(owner_names, settings=None):
     :returns: dict of owner name to :class:`Look`. A name whose zone could not be found has no servers and a finding.
     :raises DnsError: no resolver answers, or signatures cannot be checked on this machine.
     """
-    owners = sorted({_text(_name(owner)) for owner in owner_names})
+    require_library()
+    owners = sorted({canonical(owner) for owner in owner_names})
 
     async def work(session):
         looks = await asyncio.gather(*(session.look(owner) for owner in owners))
@@ -312,14 +321,19 @@ def look(owner_names, settings=None):
     return _run(work, settings)
 
 
-def find_zone(name, settings=None):
-    """The :class:`Zone` in which records at ``name`` live. Aliases are not followed.
+def find_zones(names, settings=None):
+    """The zones in which records at these names live (dict of name to :class:`Zone`). Aliases are not followed.
 
-    :raises DnsError: it cannot be found.
+    :raises DnsError: one of them cannot be found.
     """
-    async def work(session):
+    names = list(names)
+
+    async def find(session, name):
         zone = await session.zone_of(_name(name))
         return Zone(_text(zone), (await session.dnskeys(zone)).security)
+
+    async def work(session):
+        return dict(zip(names, await asyncio.gather(*(find(session, name) for name in names))))
 
     return _run(work, settings)
 
@@ -330,6 +344,27 @@ def addresses(name, settings=None):
     :raises DnsError: there is no such host, it has no address, or the resolver could not say.
     """
     return _run(lambda session: session.addresses(_name(name)), settings)
+
+
+def addresses_of(names, settings=None):
+    """The addresses of many hosts at once: dict of name to :class:`Addresses`, or to the DnsError it has instead.
+
+    :raises DnsError: no resolver answers.
+    """
+    names = list(names)
+
+    async def find(session, name):
+        try:
+            return await session.addresses(_name(name))
+        except DnsError as exc:
+            if "resolver" in exc.fields:
+                raise
+            return exc
+
+    async def work(session):
+        return dict(zip(names, await asyncio.gather(*(find(session, name) for name in names))))
+
+    return _run(work, settings)
 
 
 def mail_hosts(domain, settings=None):

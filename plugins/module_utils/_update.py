@@ -24,10 +24,11 @@ import asyncio
 import base64
 import ipaddress
 from dataclasses import replace
-from typing import FrozenSet, NamedTuple
+from typing import FrozenSet, NamedTuple, Optional
 
 from . import _dns
-from ._errors import UpdateError
+from ._errors import DaneError, RefusedError, UpdateError
+from ._rollover import VIEW_MAX_AGE, Chain, Version, may_publish
 from ._tlsa import Record, check_publishable
 
 try:
@@ -46,6 +47,7 @@ except ImportError:
 DEFAULT_TTL = 3600
 # How often somebody else may be quicker before we say so instead of trying again.
 ATTEMPTS = 5
+# The TSIG algorithms that RFC 8945 section 6 knows and that are not truncated or broken.
 ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 
 
@@ -152,6 +154,110 @@ def apply(publisher, zone, owner, state, records, ttl=None, ask=None, check_mode
         "then run again", owner=owner, server=publisher.name, rcode="NXRRSET")
 
 
+class Wanted(NamedTuple):
+    """What is wanted at one owner name: see :func:`plan`."""
+
+    owner: str
+    zone: str
+    records: FrozenSet[Record]
+    ttl: Optional[int] = None
+
+
+def apply_all(publisher, wanted, state, door=None, check_mode=False):
+    """Bring many RRsets into a state. All are read and asked about before the first is changed.
+
+    :param wanted: iterable of :class:`Wanted`.
+    :param door: :class:`Door`; None: nothing is asked.
+    :returns: list of :class:`Change`.
+    :raises DaneError: as :func:`apply`. Its fields ``done`` and ``not_done`` list the owner names that were dealt with
+        and those that were not; several refusals come as one.
+    """
+    wanted, changes, refusals = list(wanted), [], []
+
+    def one(want, dry):
+        ask = None if door is None else (lambda before, after: door.ask(want.owner, before, after))
+        return apply(
+            publisher, want.zone, want.owner, state, want.records, want.ttl, ask, dry,
+            allow_empty=door is not None and door.retiring(want.owner))
+
+    try:
+        for want in wanted:
+            try:
+                changes.append(one(want, dry=True))
+            except RefusedError as exc:
+                refusals.append(exc)
+        if refusals:
+            raise _together(refusals)
+        if not check_mode:
+            planned, changes = changes, []
+            for want, plan_of in zip(wanted, planned):
+                changes.append(one(want, dry=False) if plan_of.changed else plan_of)
+    except DaneError as exc:
+        done = [] if refusals or check_mode else [change.owner for change in changes if change.owner]
+        exc.fields.update(done=done, not_done=[want.owner for want in wanted if want.owner not in done])
+        raise
+    return changes
+
+
+def _together(refusals):
+    if len(refusals) == 1:
+        return refusals[0]
+    return RefusedError("\n".join(refusal.message for refusal in refusals), answers={
+        refusal.fields["owner"]: refusal.fields["answer"] for refusal in refusals})
+
+
+class Door:
+    """Asks ``may_publish`` about each change, with the view of the endpoints that the caller has.
+
+    A view is the JSON form ``{"chains": [chain], "chains_known": bool, "versions": [version], "seen_at": epoch,
+    "enabling": bool, "retiring": bool}`` by owner name. All but ``chains`` and ``seen_at`` may be left out.
+    """
+
+    def __init__(self, views, clock):
+        """:param views: dict of owner name to view. :param clock: gives the time (seconds since the epoch)."""
+        self.views = views
+        self.clock = clock
+        self.answers = {}
+
+    def retiring(self, owner):
+        """Whether the last record may go."""
+        return bool(self.views.get(owner, {}).get("retiring"))
+
+    def ask(self, owner, before, after):
+        """Ask about one change.
+
+        :raises RefusedError: the answer is no, or the view cannot carry one.
+        """
+        view = self.views.get(owner)
+        if view is None:
+            self._refuse(owner, "there is no view of its endpoints. Give one for every name that is changed", None)
+        try:
+            chains = [Chain.from_dict(chain) for chain in view["chains"]]
+            served = [Version.from_dict(version) for version in view.get("versions") or ()]
+            age = self.clock() - float(view["seen_at"])
+        except (KeyError, TypeError, ValueError, AttributeError, DaneError) as exc:
+            self._refuse(owner, f"the view of its endpoints cannot be read: {type(exc).__name__}: {exc}", None)
+        if abs(age) > VIEW_MAX_AGE:
+            how = f"is {age:.0f} s old" if age > 0 else f"was taken {-age:.0f} s from now (do the clocks differ?)"
+            self._refuse(owner, f"the view of its endpoints {how}, and what is more than {VIEW_MAX_AGE} s away is no "
+                         "evidence of the present. Look again", None)
+        answer = may_publish(
+            _version(owner, after), chains, served + [_version(owner, before)], owner,
+            empty_is_fine=bool(view.get("enabling") or view.get("retiring")),
+            chains_known=bool(view.get("chains_known", True)))
+        self.answers[owner] = answer
+        if not answer.yes:
+            self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)
+
+    @staticmethod
+    def _refuse(owner, cause, answer):
+        raise RefusedError(f"Cannot publish at {owner!r}: {cause}", owner=owner, answer=answer and answer.to_dict())
+
+
+def _version(owner, served):
+    return Version(frozenset(record.brief() for record in served.records), served.ttl, (owner,))
+
+
 def _check_not_empty(publisher, owner, before, after, allow_empty):
     if before and not after and not allow_empty:
         raise UpdateError(
@@ -204,7 +310,7 @@ class Rfc2136:
                 "read", owner, zone, told.detail,
                 f"Name the primary server of zone {zone}" if told.outcome == _dns.DOES_NOT_SERVE
                 else "See that it runs and can be reached from here over UDP and TCP",
-                told.detail if told.outcome == _dns.DOES_NOT_SERVE else "")
+                told.detail if told.detail.isupper() else "")
         if told.alias:
             raise self._error(
                 "use", owner, zone, f"it is an alias of {told.alias!r}, so it can hold no records of its own",

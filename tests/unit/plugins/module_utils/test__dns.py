@@ -514,15 +514,18 @@ def test_a_name_the_resolver_says_nothing_about_is_unreachable(dns_world):
     assert found["_25._tcp.nobody.example.test."].security == "secure"
 
 
-def test_find_zone(dns_world):
-    settings = dns_world.settings()
-    assert _dns.find_zone(MX1, settings) == ("example.test.", "secure")
-    assert _dns.find_zone("_25._tcp.across.example.test.", settings) == ("example.test.", "secure")
-    assert _dns.find_zone("_25._tcp.dname.example.test.", settings) == ("example.test.", "secure")
-    assert _dns.find_zone("insecure.test.", settings) == ("insecure.test.", "insecure")
-    assert _dns.find_zone("no.such.name.other.test", settings) == ("other.test.", "secure")
+def test_find_zones(dns_world):
+    wanted = {
+        MX1: ("example.test.", "secure"),
+        "_25._tcp.across.example.test.": ("example.test.", "secure"),
+        "_25._tcp.dname.example.test.": ("example.test.", "secure"),
+        "insecure.test.": ("insecure.test.", "insecure"),
+        "no.such.name.other.test": ("other.test.", "secure"),
+        "x.bogus.test.": ("bogus.test.", "bogus"),
+    }
+    assert _dns.find_zones(wanted, dns_world.settings()) == wanted
     with pytest.raises(DnsError, match="the zone of .* is not known: the resolver says SERVFAIL"):
-        _dns.find_zone("x.example.test.", dns_world.settings(scripted={
+        _dns.find_zones(["x.example.test."], dns_world.settings(scripted={
             lab.RESOLVER: rcode_for(dns.rcode.SERVFAIL, ("SOA",))}))
 
 
@@ -553,6 +556,14 @@ def test_hosts_that_are_not_there_are_named(dns_world):
         _dns.addresses("no-address.example.test.", settings)
     with pytest.raises(DnsError, match="not a domain name"):
         _dns.addresses("a..b", settings)
+
+
+def test_addresses_of_many(dns_world):
+    found = _dns.addresses_of(["mx2.example.test", "mx9.example.test"], dns_world.settings())
+    assert found["mx2.example.test"].addresses == ("192.0.2.22",)
+    assert "there is no such host" in str(found["mx9.example.test"])
+    with pytest.raises(DnsError, match="Cannot ask the resolver"):
+        _dns.addresses_of(["mx2.example.test"], dns_world.settings(resolver=lab.CLOSED))
 
 
 def test_mail_hosts(dns_world):
