@@ -305,8 +305,9 @@ class Name(NamedTuple):
         """Take in one look at all servers of the name.
 
         *Gone since* is the time of the last answer of the first complete look in which nobody had the version: before
-        that, somebody may have handed it out. A silent server keeps what it gave last; one that was never seen to
-        give anything makes the look incomplete, and nothing is declared gone.
+        that, somebody may have handed it out. A silent server keeps what it gave last, and may meanwhile give what
+        the others gave: a look with one is not complete, and nothing is declared gone. One that was never seen to
+        give anything stands in the way of every decision, and what it gave before it is first heard is not known.
 
         :param look: the JSON form of ``_dns.look`` for this owner name.
         :param timing: :class:`Timing`, for the first look: what was before is not known.
@@ -319,12 +320,13 @@ class Name(NamedTuple):
         taken_at = float(look["taken_at"])
         memory = {seen.version: (set(seen.servers), seen.gone_since) for seen in self.versions}
         lame = {address: (since, looks) for address, since, looks in self.lame}
-        asked, unanswered = set(), []
+        asked, unanswered, heard, kept = set(), [], set(), False
         for server in look["servers"]:
             address = server["address"]
             asked.add(address)
             if server["outcome"] == "version":
                 lame.pop(address, None)
+                heard.add(address)
                 _forget(memory, address)
                 memory.setdefault(Version.from_dict(server["version"]), (set(), None))[0].add(address)
                 continue
@@ -334,17 +336,20 @@ class Name(NamedTuple):
                 if looks + 1 >= LAME_LOOKS and taken_at - since >= LAME_SECONDS:
                     _forget(memory, address)
                     continue
+            kept = True
             if not any(address in servers for servers, gone in memory.values()):
                 unanswered.append(address)
         for servers, gone in memory.values():
             servers &= asked
-        complete = bool(asked) and not unanswered
+        complete = bool(asked) and not kept
         versions = tuple(
             SeenVersion(version, frozenset(servers), None if servers else (taken_at if gone is None and complete else gone))
             for version, (servers, gone) in memory.items()
         )
         unknown_until = self.unknown_until
-        if self.looked_at is None and not (nothing_before and all(not seen.version.records for seen in versions)):
+        first = self.looked_at is None or heard.intersection(self.unanswered)
+        nothing_before = nothing_before or self.looked_at is not None and not self.unknown_until
+        if first and not (nothing_before and all(not seen.version.records for seen in versions)):
             longest = max([timing.ceiling] + [seen.version.ttl for seen in versions])
             unknown_until = max(unknown_until, taken_at + timing.lifetime(longest))
         return self._replace(
