@@ -252,7 +252,7 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
             "servers": sorted(seen.servers), "text": f"{name.owner}: the version {_show(seen.version)} {where} and {lacks}",
         })
         times.append(until)
-    if now < name.unknown_until and not any(_same_but_leaf(old, new) for old in replaced):
+    if now < name.unknown_until and not (replaced and all(_same_but_leaf(old, new) for old in replaced)):
         reasons.append({"code": "history-unknown", "owner": name.owner, "until": name.unknown_until, "text": (
             f"{name.owner}: what was published before this ledger began may be in caches for "
             f"{name.unknown_until - now:.0f} s more")})
