@@ -244,8 +244,10 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
             continue
         until = None if seen.gone_since is None else seen.gone_since + timing.lifetime(seen.version.ttl)
         missing = ", ".join(str(combination) for combination in sorted(unmatched(new, seen.version)))
-        where = "is still served by " + (", ".join(sorted(seen.servers)) or "somebody") if until is None else (
-            f"may be in caches for {max(0, until - now):.0f} s more")
+        if until is not None:
+            where = f"may be in caches for {max(0, until - now):.0f} s more"
+        else:
+            where = "is still served by " + ", ".join(sorted(seen.servers)) if seen.servers else "is not known to be gone"
         lacks = f"does not match this chain in {missing}" if missing else "has no usable record"
         reasons.append({
             "code": "version-unmatched", "owner": name.owner, "version": seen.version.to_dict(), "until": until,
