@@ -193,6 +193,10 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
             f"{owner} would be left without a usable record: an outage to mandatory senders, a downgrade to others")},))
     if served and all(_adds_alternatives(new, version) for version in served):
         return Answer("yes")
+    chains = list(chains)
+    if chains_known and not chains and new.usable:
+        return Answer("no", ({"code": "no-chain", "owner": owner, "text": (
+            f"{owner}: no endpoint presents a chain, so no record can match one")},))
     if not chains_known:
         return Answer("no", ({"code": "chains-unknown", "owner": owner, "text": (
             f"{owner}: not every endpoint has been looked at, so what this change must match is not known")},))
