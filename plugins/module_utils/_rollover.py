@@ -500,8 +500,9 @@ class Chains(NamedTuple):
     def observe(self, outcomes):
         """Take in one look at all endpoints: the list of outcomes that ``_probe.look`` gives.
 
-        The same rule as for versions: a silent endpoint keeps what it presented last, and *gone since* is the time of
-        the last outcome of the first complete look in which nobody presented the chain.
+        The same rules as for versions: a silent endpoint keeps what it presented last, and may meanwhile present what
+        the others do; *gone since* is the time of the last outcome of the first look without a silent endpoint in
+        which nobody presented the chain.
         """
         outcomes = list(outcomes)
         memory = {seen.chain: (set(seen.endpoints), seen.gone_since) for seen in self.chains}
@@ -518,14 +519,15 @@ class Chains(NamedTuple):
         for key in asked - answered:
             if not any(key in endpoints for endpoints, gone in memory.values()):
                 unanswered.add(key)
-        complete = bool(asked) and not unanswered
+        complete = bool(asked) and asked == answered
         taken_at = max([float(outcome["at"]) for outcome in outcomes], default=0.0)
         chains = []
         for chain, (endpoints, gone) in memory.items():
             endpoints &= asked
             chains.append(SeenChain(
                 chain, frozenset(endpoints), None if endpoints else (taken_at if gone is None and complete else gone)))
-        return Chains(tuple(chains), tuple(sorted(unanswered)), taken_at if complete else self.looked_at)
+        looked_at = taken_at if asked and not unanswered else self.looked_at
+        return Chains(tuple(chains), tuple(sorted(unanswered)), looked_at)
 
     def intend(self, chain):
         """Note that this chain is about to be presented: it may be seen from now on."""
