@@ -9,7 +9,8 @@ On a fresh lab, without the collection: both mail hosts get a key, a self-signed
 the senders deliver. Then mx1 is given another key whose record follows five seconds later. This passes only if the
 judge reports failed deliveries and exposure, of mx1, since the switch, and nothing of the sort for mx2.
 
-The last line is ``demo-broken: PASS failed=<n> exposure=<s>`` or says what is missing. The lab is taken down in any case.
+The last line is ``demo-broken: PASS failed=<n> exposure=<s>``, or FAIL with what is missing. The lab is taken down in
+any case.
 """
 
 from __future__ import annotations

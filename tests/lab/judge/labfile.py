@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the judge needs to know of the lab, from its lab.json; and the senders' caches, which only the hosts can show."""
+"""What the judge needs to know of the lab, from its lab.json; and what the senders' caches answer, from the hosts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@
 Postfix's smtp process logs, for one delivery at a time (so its process id links the lines)::
 
     postfix/smtp[77]: Verified TLS connection established to mx1.example.test[10.99.0.21]:25: TLSv1.3 with ...
-    postfix/smtp[77]: 4F2A: to=<t@mx1-only.example.test>, relay=mx1.example.test[10.99.0.21]:25, ..., status=sent (250 ...)
+    postfix/smtp[77]: 4F2A: to=<t@mx1-only.example.test>, relay=mx1.example.test[10.99.0.21]:25, ..., status=sent (...)
 
 Instead of *Verified* it can be Trusted, Untrusted or Anonymous. A mismatch under ``dane-only`` ends in
 ``dsn=4.7.5, status=deferred (Server certificate not trusted)``. When a further address is left to try, only

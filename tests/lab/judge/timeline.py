@@ -16,6 +16,7 @@ from . import story, verdict
 
 WIDTH, LEFT, RIGHT = 1240, 250, 110
 PLOT = WIDTH - LEFT - RIGHT
+WIDTH_PER_LETTER = 0.62  # of the font's size
 FONT = "DejaVu Sans, Verdana, Helvetica, sans-serif"
 INK, DIM, FAINT = "#1f2328", "#6b7280", "#e3e5e8"
 GOOD, BAD = "#2e8b57", "#d0021b"
@@ -36,7 +37,7 @@ STEPS = {
 
 def _width(text, size):
     """About how wide a text gets; DejaVu Sans is wide, so others fit as well."""
-    return 0.62 * size * len(text)
+    return WIDTH_PER_LETTER * size * len(text)
 
 
 class Picture:

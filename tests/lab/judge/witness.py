@@ -11,6 +11,7 @@ with the times just before and just after the look.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import os
@@ -142,9 +143,9 @@ class Witness:
 
     def _looks(self):
         for owner, server, address in self.plan["sources"]:
-            yield lambda o=owner, s=server, a=address: self._rrset(o, s, a)
+            yield functools.partial(self._rrset, owner, server, address)
         for host, address in self.plan["endpoints"]:
-            yield lambda h=host, a=address, c=_context(): self._chain(h, a, c)
+            yield functools.partial(self._chain, host, address, _context())
 
     def run(self, until_file=None):
         """Watch until :meth:`stop`, or until the file ``until_file`` exists; every line is flushed."""

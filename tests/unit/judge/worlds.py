@@ -70,6 +70,19 @@ def owner(host):
     return f"_25._tcp.{host}.example.test."
 
 
+class Seen(sightings.Sightings):
+    """Sightings that also hand every entry of the log on."""
+
+    def __init__(self, write):
+        super().__init__({})
+        self.write = write
+
+    def add(self, entry):
+        """Take in one entry of the log (dict)."""
+        self.write(entry)
+        super().add(entry)
+
+
 class World:
     """A made-up observation.
 
@@ -82,6 +95,7 @@ class World:
         self.ttls = {(h, s): lambda t: TTL for h in HOSTS for s in SERVERS}
         self.chains = {h: lambda t, h=h: [certificate(f"{h} old")] for h in HOSTS}
         self.asleep = lambda t: False
+        self.write = lambda entry: None
         self.lines = {s: [] for s in SENDERS}
         self.deliver = lambda sender, host, t: "Verified"
         self.fetches = [
@@ -103,7 +117,7 @@ class World:
 
     def sightings(self):
         """What the witness wrote."""
-        seen = sightings.Sightings({})
+        seen = Seen(self.write)
         seen.add({
             "kind": "plan",
             "owners": {owner(h): h for h in HOSTS},
