@@ -76,7 +76,8 @@ def steps():
         Step("sanity", ["make", "sanity"], evidence=r'Running sanity test "validate-modules"', limit=15 * MINUTES),
         Step("sanity-2.18", ["make", "sanity-2.18"], evidence=r'Running sanity test "validate-modules"',
              limit=15 * MINUTES),
-        Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]", limit=20 * MINUTES),
+        Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
+             limit=20 * MINUTES),
     ]
     scenarios = sorted(path.parent.name for path in REPOSITORY.glob("molecule/*/molecule.yml"))
     if not scenarios:

@@ -11,7 +11,8 @@ import sys
 
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
-    "_errors", "_tlsa", "_chain", "_rollover", "_plan", "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_options",
+    "_errors", "_tlsa", "_chain", "_rollover", "_plan", "_facts", "_dns", "_update", "_wait", "_probe", "_gate",
+    "_options",
 )
 PURE = ("_errors", "_tlsa", "_chain", "_rollover", "_plan", "_facts")
 STANDARD_LIBRARY_ONLY = ("_errors", "_tlsa", "_rollover", "_plan", "_facts")
