@@ -429,12 +429,14 @@ class Name(NamedTuple):
     def succeeded_by(self, newer):
         """What ``newer``, a memory that began as a copy of this one, made of it since.
 
-        Versions that it does not know (somebody noted them here meanwhile) stay.
+        Versions that it does not know, and intents, stay: somebody may have noted them here meanwhile.
         """
         if (newer.looked_at or 0) < (self.looked_at or 0):
             return self.merge(newer)
-        known = {seen.version for seen in newer.versions}
-        return newer._replace(versions=newer.versions + tuple(s for s in self.versions if s.version not in known))
+        intents = {seen.version for seen in self.versions if not seen.servers and seen.gone_since is None}
+        kept = tuple(seen for seen in newer.versions if seen.gone_since is None or seen.version not in intents)
+        known = {seen.version for seen in kept}
+        return newer._replace(versions=kept + tuple(seen for seen in self.versions if seen.version not in known))
 
     def to_dict(self):
         """The JSON form, for the ledger."""
