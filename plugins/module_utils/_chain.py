@@ -37,16 +37,21 @@ from ._tlsa import DANE_EE, DANE_TA, compute, every_record
 try:
     import cryptography
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, padding
     from cryptography.x509.oid import NameOID
 except ImportError:
     HAS_CRYPTOGRAPHY = False
+    _UNREADABLE = (ValueError,)
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
     CRYPTOGRAPHY_VERSION = None
 else:
     HAS_CRYPTOGRAPHY = True
+    # What one version or another raises when bytes are not what they should be.
+    _UNREADABLE = (
+        ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, UnsupportedAlgorithm, InternalError,
+        x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
     CRYPTOGRAPHY_ERROR = None
     CRYPTOGRAPHY_VERSION = cryptography.__version__
 
@@ -147,7 +152,7 @@ class Certificate:
             self.not_after = _epoch(self.x509, "not_valid_after")
             self.subject = self.x509.subject.rfc4514_string()
             self.issuer = self.x509.issuer.rfc4514_string()
-        except (ValueError, TypeError, IndexError, UnsupportedAlgorithm) as exc:
+        except _UNREADABLE as exc:
             raise ChainError(f"Cannot read a certificate in {label!r}: {exc}") from exc
 
     def __eq__(self, other):
@@ -181,8 +186,7 @@ class Certificate:
         """
         try:
             return self.x509.extensions
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension,
-                x509.UnsupportedGeneralNameType) as exc:
+        except _UNREADABLE as exc:
             raise ChainError(f"Cannot use certificate with serial {self.x509.serial_number:x} from {self.label!r}: "
                              f"its extensions cannot be read: {exc}") from exc
 
@@ -267,7 +271,7 @@ def public_key_of(text, label="key"):
         elif kind == "PUBLIC KEY":
             try:
                 serialization.load_der_public_key(body)
-            except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+            except _UNREADABLE as exc:
                 raise ChainError(f"Cannot read the public key in {label!r}: {exc}") from exc
             found.append(body)
     if len(found) != 1:
@@ -360,7 +364,7 @@ def _load_key(kind, body, block, label):
         key = serialization.load_pem_private_key(block.encode("ascii"), password=None)
         spki = key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, TypeError, IndexError, AttributeError, UnsupportedAlgorithm):
+    except _UNREADABLE:
         # Never the library's own words or its traceback here: this is key material.
         raise ChainError(f"Cannot read the private key in {label!r}: it is garbled, or of a kind that is not "
                          "supported; try 'openssl pkey -noout -in FILE'") from None
@@ -668,7 +672,7 @@ def _key_problems(certificate):
         return
     try:
         bits = certificate.x509.public_key().key_size
-    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
+    except _UNREADABLE as exc:
         yield certificate, f"its key cannot be read: {exc}", {}
         return
     if bits < least:
@@ -746,7 +750,7 @@ def _signature_problem(certificate, issuer):
         _verify(certificate, issuer, digest)
     except InvalidSignature:
         return _NOT_BY_THIS_KEY
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError, UnsupportedAlgorithm) as exc:
+    except _UNREADABLE as exc:
         cause = (str(exc) or type(exc).__name__).replace("{", "(").replace("}", ")")
         return f"its signature cannot be verified: {cause}"
     return ""
@@ -760,7 +764,7 @@ def _library_verifies():
 def _verify(certificate, issuer, digest):
     """Check a signature.
 
-    :raises InvalidSignature: it is not the issuer's. :raises ValueError, TypeError, UnsupportedAlgorithm: cannot say.
+    :raises InvalidSignature: it is not the issuer's. Whatever else is raised means that it cannot be said.
     """
     if _library_verifies():
         certificate.x509.verify_directly_issued_by(issuer.x509)
