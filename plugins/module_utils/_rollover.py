@@ -27,6 +27,7 @@ Times are seconds since the epoch (float) and come from the caller; durations ar
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Dict, FrozenSet, NamedTuple, Optional, Tuple
 
 from ._errors import LedgerError, RecordError
@@ -75,9 +76,14 @@ class Version(NamedTuple):
 
     @classmethod
     def from_dict(cls, data):
-        """Read the JSON form ``{"records": [text], "ttl": seconds, "path": [names]}``."""
-        records = frozenset(Record.parse(text).brief() for text in data["records"])
-        return cls(records, int(data["ttl"]), tuple(data.get("path") or ()))
+        """Read the JSON form ``{"records": [text], "ttl": seconds, "path": [names]}``.
+
+        :raises LedgerError: it is not that.
+        """
+        try:
+            return cls(_records(data["records"]), _seconds(data["ttl"]), _texts(data.get("path") or ()))
+        except _MALFORMED as exc:
+            raise LedgerError(f"Cannot read a version of an RRset: {_cause(exc)}") from exc
 
     def to_dict(self):
         """The JSON form."""
@@ -104,9 +110,14 @@ class Chain(NamedTuple):
 
     @classmethod
     def from_dict(cls, data):
-        """Read the JSON form that ``_chain.describe`` makes; other keys in it are not needed here."""
-        matches = frozenset(Record.parse(text).brief() for text in data["matches"])
-        return cls(str(data["id"]), str(data["spki"]), str(data["algorithm"]), matches)
+        """Read the JSON form that ``_chain.describe`` makes; other keys in it are not needed here.
+
+        :raises LedgerError: it is not that.
+        """
+        try:
+            return cls(str(data["id"]), str(data["spki"]), str(data["algorithm"]), _records(data["matches"]))
+        except _MALFORMED as exc:
+            raise LedgerError(f"Cannot read a chain: {_cause(exc)}") from exc
 
     def to_dict(self):
         """The JSON form."""
@@ -458,14 +469,14 @@ class Name(NamedTuple):
         try:
             return cls(
                 str(owner),
-                tuple(SeenVersion(Version.from_dict(seen), frozenset(seen["servers"]), _time(seen["gone_since"]))
+                tuple(SeenVersion(Version.from_dict(seen), frozenset(_texts(seen["servers"])), _time(seen["gone_since"]))
                       for seen in data["versions"]),
-                tuple((str(address), float(since), int(looks)) for address, since, looks in data["lame"]),
-                tuple(map(str, data["unanswered"])), _time(data["looked_at"]), float(data["unknown_until"]),
+                tuple((str(address), _number(since), _seconds(looks)) for address, since, looks in data["lame"]),
+                _texts(data["unanswered"]), _time(data["looked_at"]), _number(data["unknown_until"]),
                 str(data["security"]),
             )
         except _MALFORMED as exc:
-            raise LedgerError(f"Cannot read the memory of {owner!r} in the ledger: {exc}") from exc
+            raise LedgerError(f"Cannot read the memory of {owner!r} in the ledger: {_cause(exc)}") from exc
 
 
 def _forget(memory, address):
@@ -574,12 +585,12 @@ class Chains(NamedTuple):
         """
         try:
             return cls(
-                tuple(SeenChain(Chain.from_dict(seen), frozenset(seen["endpoints"]), _time(seen["gone_since"]))
+                tuple(SeenChain(Chain.from_dict(seen), frozenset(_texts(seen["endpoints"])), _time(seen["gone_since"]))
                       for seen in data["chains"]),
-                tuple(map(str, data["unanswered"])), _time(data["looked_at"]),
+                _texts(data["unanswered"]), _time(data["looked_at"]),
             )
         except _MALFORMED as exc:
-            raise LedgerError(f"Cannot read the memory of chains in the ledger: {exc}") from exc
+            raise LedgerError(f"Cannot read the memory of chains in the ledger: {_cause(exc)}") from exc
 
 
 # ---------------------------------------------------------------------------------------------------------- the ledger
@@ -654,17 +665,46 @@ class Ledger(NamedTuple):
                 tuple(Name.from_dict(owner, name) for owner, name in data["names"].items()),
                 Chains.from_dict(data["chains"]),
                 Operation(str(operation["id"]), str(operation["kind"]), str(operation["target_spki"]),
-                          float(operation["started"])) if operation else None,
-                tuple((str(owner), frozenset(Record.parse(text).brief() for text in records))
-                      for owner, records in data["published"].items()),
-                frozenset(map(str, data["retired"])),
+                          _number(operation["started"])) if operation else None,
+                tuple((str(owner), _records(records)) for owner, records in data["published"].items()),
+                frozenset(_texts(data["retired"])),
             )
         except _MALFORMED as exc:
-            raise LedgerError(f"Cannot read the ledger: {exc}") from exc
+            raise LedgerError(f"Cannot read the ledger: {_cause(exc)}") from exc
 
 
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecordError)
+# ------------------------------------------------------------------------------------------------------------- JSON
+# Ledgers are edited by hand and damaged by disks. What is read wrong here is forgotten, or is seen for ever.
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecordError)
+
+
+def _cause(exc):
+    return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
+
+
+def _texts(value):
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"expected a list of texts, found {value!r:.60}")
+    return tuple(str(text) for text in value)
+
+
+def _records(texts):
+    return frozenset(Record.parse(text).brief() for text in _texts(texts))
+
+
+def _number(value):
+    # Every comparison with NaN is false, and so would end every wait.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"expected a number, found {value!r:.60}")
+    return float(value)
+
+
+def _seconds(value):
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 40:
+        raise TypeError(f"expected a whole number that is not negative, found {value!r:.60}")
+    return value
 
 
 def _time(value):
-    return None if value is None else float(value)
+    return None if value is None else _number(value)
