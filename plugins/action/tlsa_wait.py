@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
         quiet = str(args.get("progress", "auto")) == "off"
         if timeout and not self._task.check_mode:
             self._refuse_other_strategies()
-        started, shown, line, last = self.clock(), None, None, None
+        started, shown, known, last = self.clock(), None, None, None
         while True:
             result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
             waited = self.clock() - started
@@ -45,18 +45,18 @@ class ActionModule(ActionBase):
                 # A resolver that is being restarted is no reason to give up: it says "not yet" like a late server.
                 if last is None or waited >= timeout:
                     return {**result, "waited": waited}
-                text = result.get("msg", "the look failed")
+                text = state = result.get("msg", "the look failed")
             else:
                 last, text = result, _wait.progress(result)
+                state = _wait.standing(result)
                 args["memories"] = {name["name"]: name["memory"] for name in result["names"]}
                 if result["answer"]["yes"] or not timeout or self._task.check_mode:
                     return {**result, "waited": waited}
             if waited >= timeout:
                 return self._too_late(last, waited, text)
-            what = text.split(" s left: ")[-1]
-            if not quiet and (what != line or waited - shown >= SHOW_EVERY):
+            if not quiet and (state != known or waited - shown >= SHOW_EVERY):
                 display.display(f"  waiting {waited:.0f} s: {text}")
-                line, shown = what, waited
+                known, shown = state, waited
             self.sleep(min(self._pause(last, interval), max(0.1, timeout - waited)))
 
     @staticmethod

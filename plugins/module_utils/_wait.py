@@ -73,6 +73,14 @@ def progress(result):
     return left + "; ".join(texts[:3]) + more
 
 
+def standing(result):
+    """What stands in the way, without the figures that change with every look (list): equal means nothing happened."""
+    return [
+        [reason["code"], reason.get("owner"), reason.get("version"), reason.get("servers"), reason.get("server")]
+        for reason in result["answer"]["reasons"]
+    ]
+
+
 def last_words(result):
     """What each server said last, a line each (list of str), for the failure of a wait."""
     lines = []
