@@ -59,6 +59,8 @@ class Scene:
     def __enter__(self):
         self.out.mkdir(parents=True, exist_ok=True)
         self.witness_file.unlink(missing_ok=True)
+        # Empty: a configuration of the machine or of the user must not decide how the collection behaves here.
+        (self.out / "ansible.cfg").write_text("", encoding="utf-8")
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _interrupted)
         try:
@@ -92,7 +94,7 @@ class Scene:
         return {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build" / "collections"),
-            "ANSIBLE_CONFIG": os.devnull,
+            "ANSIBLE_CONFIG": str(self.out / "ansible.cfg"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_INJECT_FACT_VARS": "False",
             "ANSIBLE_INVENTORY": self.about["inventory"],
