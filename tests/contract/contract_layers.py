@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 
 # A layer imports only from those above it (docs/design.md, "The house").
@@ -26,8 +27,8 @@ IMPURE = {
     "selectors", "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib",
 }
 IMPURE_CALLS = {"open", "input", "print", "exec", "eval"}
-# Methods of datetime that look at the clock: a pure function is told what time it is.
-CLOCKS = {"now", "utcnow", "today"}
+# What looks at the clock: a pure function is told what time it is, or is given a clock.
+CLOCK = re.compile(r"\b(datetime|date)\.(now|utcnow|today)$")
 
 
 def imports(tree):
@@ -83,8 +84,8 @@ def _calls(tree):
             continue
         if isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
             yield f"{node.lineno}: calls {node.func.id}(), and has to be pure"
-        if isinstance(node.func, ast.Attribute) and node.func.attr in CLOCKS:
-            yield f"{node.lineno}: looks at the clock ({node.func.attr}), and has to be pure"
+        if CLOCK.search(ast.unparse(node.func)):
+            yield f"{node.lineno}: looks at the clock ({ast.unparse(node.func)}), and has to be pure"
 
 
 def check(layer, source):
