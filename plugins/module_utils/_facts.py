@@ -590,7 +590,7 @@ def _record_problem(record):
         try:
             check_publishable(record)
         except RecordError:
-            return "digest-of-nothing", ERROR, (
+            return "digest-of-nothing", WARNING, (
                 f"{_short(record)} is the digest of no data at all: what made it hashed an empty input; withdraw it")
     return None
 
