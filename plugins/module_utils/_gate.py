@@ -60,7 +60,7 @@ class OpenLedger:
                 self.ledger = Ledger.from_dict(json.load(stream))
         except FileNotFoundError:
             self.ledger, self.lost = Ledger(), "there is none yet"
-        except (LedgerError, ValueError) as exc:
+        except (LedgerError, ValueError, RecursionError) as exc:
             # A lost ledger is no error: what was before it is then unknown, and the questions know how to wait.
             self.ledger, self.lost = Ledger(), str(exc)
         except OSError as exc:
