@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import time
 
@@ -30,17 +31,29 @@ def owner():
     return listed[0]["Labels"][LABEL] if listed else None
 
 
+def networks():
+    """The lab's networks: one, or what a start that broke off left behind."""
+    return podman("network", "ls", "--format", "{{.Name}}", "--filter", f"label={LABEL}").split()
+
+
 def make_network():
-    """A bridge without a way out; Podman gives it its addresses when the first host starts."""
+    """A bridge without a way out; Podman makes it when the first host starts.
+
+    Each lab's network has a name of its own: Podman remembers addresses in use by the network's name, for ever where it
+    was killed while it made a container.
+    """
+    name = f"{NETWORK}-{secrets.token_hex(3)}"
     podman(
         "network", "create", "--internal", "--disable-dns", "--label", f"{LABEL}={REPO}", "--ipv6",
-        "--subnet", hosts.PREFIX4 + "0/24", "--subnet", hosts.PREFIX6 + "/64", NETWORK,
+        "--subnet", hosts.PREFIX4 + "0/24", "--subnet", hosts.PREFIX6 + "/64", name,
     )  # fmt: skip
 
 
 def address_of_this_machine():
     """An internal network gives the machine itself no address: add one for each family."""
-    bridge = json.loads(podman("network", "inspect", NETWORK))[0]["network_interface"]
+    bridge = json.loads(podman("network", "inspect", *networks()))[0]["network_interface"]
+    # The bridge would pass neighbour solicitations only to ports where it believes a listener, and hosts come and go.
+    run("ip", "link", "set", "dev", bridge, "type", "bridge", "mcast_snooping", "0")
     here = run("ip", "-o", "addr", "show", "dev", bridge)
     if f" {hosts.CONTROLLER4}/" not in here:
         run("ip", "addr", "add", hosts.CONTROLLER4 + "/24", "dev", bridge)
@@ -50,7 +63,14 @@ def address_of_this_machine():
 
 def start(host):
     """One container with systemd as its first process."""
-    options = [f"--hostname={host.name}", f"--network={NETWORK}", f"--ip={host.ipv4}", f"--ip6={host.ipv6}"]
+    (network,) = networks()
+    options = [
+        f"--hostname={host.name}",
+        f"--network={network}",
+        f"--ip={host.ipv4}",
+        f"--ip6={host.ipv6}",
+        f"--mac-address={host.mac}",
+    ]
     options += [f"--dns={host.dns}", "--dns-opt=trust-ad", "--dns-opt=edns0", "--dns-search=."]
     options += ["--no-hosts", "--sysctl=net.ipv6.conf.all.accept_dad=0", "--sysctl=net.ipv6.conf.default.accept_dad=0"]
     options.append(f"--volume={BUILD / 'hosts' / host.short}:/lab:ro")
@@ -87,8 +107,8 @@ def remove_all():
         podman("unpause", *paused, check=False)
     if names:
         podman("rm", "--force", "--time=0", *(f"{NETWORK}-{name}" for name in names), timeout=120)
-    if NETWORK in podman("network", "ls", "--format", "{{.Name}}").split():
-        podman("network", "rm", "--force", NETWORK)
+    for network in networks():
+        podman("network", "rm", "--force", network)
     if BUILD.exists():
         shutil.rmtree(BUILD)
 

@@ -58,6 +58,11 @@ class Host:
         return PREFIX6 + str(self.number)
 
     @property
+    def mac(self):
+        """Stays when the host is made anew, so that its neighbours need not learn it again (up to eight seconds)."""
+        return f"02:00:0a:63:00:{self.number:02x}"
+
+    @property
     def container(self):
         return f"{NETWORK}-{self.short}"
 

@@ -86,7 +86,7 @@ def build():
         tar = pathlib.Path(directory) / "image.tar"
         sources = pathlib.Path(directory) / "sources.list"
         sources.write_text(apt_sources())
-        run("env", f"TMPDIR={directory}", *mmdebstrap(tar, sources), timeout=900)
+        run("env", f"TMPDIR={directory}", *mmdebstrap(tar, sources), timeout=900, apart=False)
         podman("import", "--quiet", tar, tag(), timeout=300)
     for old in images():
         if old != tag():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -258,6 +259,7 @@ def arguments():
 def main():
     """Run one command; say in clear words what went wrong."""
     options = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         globals()["command_" + options.name](options)
     except LabError as error:
