@@ -76,20 +76,25 @@ class OpenLedger:
         try:
             _replace_file(self.path, text.encode(), 0o644)
         except OSError as exc:
-            raise LedgerError(f"Cannot write the ledger {self.path!r}: {exc.strerror}; nothing was changed") from exc
+            raise LedgerError(f"Cannot write the ledger {self.path!r}: {exc.strerror}; it is as it was") from exc
 
 
 @contextlib.contextmanager
-def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS):
+def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True):
     """Hold the ledger's lock. Only one door of a host is open at a time.
 
     :param path: the ledger file (str); its directory is made when missing.
     :param wait: how long to wait for another holder (seconds).
+    :param write: False makes neither directory nor lock (check mode): where there is none, nobody else is there.
     :raises LedgerError: another process holds the lock for longer, or the directory cannot be made.
     """
+    if not write and not os.path.exists(path + ".lock"):
+        yield OpenLedger(path)
+        return
     try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        lock = open(path + ".lock", "a", encoding="utf-8")
+        if write:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        lock = open(path + ".lock", "a" if write else "r", encoding="utf-8")
     except OSError as exc:
         raise LedgerError(f"Cannot open the ledger {path!r}: {exc.strerror}") from exc
     with lock:
@@ -151,7 +156,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         why the ledger was new (str) or None.
     :raises LedgerError: see :func:`open_ledger`; or another operation is open.
     """
-    with open_ledger(path) as door:
+    with open_ledger(path, write=write) as door:
         before = door.ledger
         ledger = _with_dns(before, timing, looks, memories, nothing_before)
         for owner, version in (intents or {}).items():
@@ -238,7 +243,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     """
     run, look = run or _run, look or _probe.look
     _check_scope(unit)
-    with open_ledger(unit.ledger_path) as door:
+    with open_ledger(unit.ledger_path, write=write) as door:
         content, candidate = _load_candidate(unit, door.ledger, clock())
         outcomes = look(unit.endpoints)
         ledger = _take_in(door.ledger, unit, outcomes)
