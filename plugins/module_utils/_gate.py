@@ -248,6 +248,9 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         outcomes = look(unit.endpoints)
         ledger = _take_in(door.ledger, unit, outcomes)
         before = sorted({chain.spki for chain in ledger.chains.presented()})
+        if write:
+            # Also before a no: a wait that begins anew with each refusal never ends.
+            door.save(ledger)
         in_file = _read(unit.dest) == content
         result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
         new = Chain.from_dict(candidate)
