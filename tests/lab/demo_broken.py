@@ -100,14 +100,7 @@ def wait_for(question, limit, what):
         time.sleep(0.5)
 
 
-def delivering(the_lab, witness, host, since, times=3):
-    """Were the last few deliveries of every sender to this host, since an epoch, verified?"""
-    logs = the_lab.evidence(witness).senders.values()
-    last = [[d for d in log.deliveries if d.host == host and d.at > since][-times:] for log in logs]
-    return all(len(few) == times and not any(d.failed for d in few) for few in last)
-
-
-def rollover(about, the_lab, witness):
+def rollover(about, the_lab):
     """From the lab's first state to the end of the broken rekey: (start, switch, end) as epochs."""
     say("first keys and records, by hand")
     for host in the_lab.names:
@@ -115,7 +108,7 @@ def rollover(about, the_lab, witness):
     lab("senders", "start")
     began = time.time()
     for host in the_lab.names:
-        wait_for(lambda h=host: delivering(the_lab, witness, h, began), 30, f"verified delivery to {host}")
+        wait_for(lambda h=host: the_lab.delivering(h, began), 30, f"verified delivery to {host}")
     start = time.time()
     say("all senders deliver; they go on for a while")
     time.sleep(BEFORE)
@@ -126,7 +119,7 @@ def rollover(about, the_lab, witness):
     say("the record follows")
     publish(about, the_lab.owner("mx1"), record)
     published = time.time()
-    wait_for(lambda: delivering(the_lab, witness, "mx1", published), RECOVERY, "recovery")
+    wait_for(lambda: the_lab.delivering("mx1", published), RECOVERY, "recovery")
     time.sleep(verdict.NEAR)
     return start, switched, time.time()
 
@@ -186,7 +179,7 @@ def main():
         about, the_lab = json.loads(path.read_text(encoding="utf-8")), Lab(path)
         process = subprocess.Popen([sys.executable, str(LAB / "judge"), "witness", "--out", str(witness)])
         wait_for(witness.exists, 10, "the witness's start")
-        start, switched, end = rollover(about, the_lab, witness)
+        start, switched, end = rollover(about, the_lab)
         stop_witness(process)
         return judged(the_lab, witness, start, switched, end)
     except Failed as error:

@@ -63,15 +63,26 @@ class Lab:
         times = [t for _target, looks in seen.targets() for look in looks for t in (look.before, look.after)]
         start = min(times, default=0.0) if start is None else start
         end = max(times, default=0.0) if end is None else end
-        logs, fetches = {}, []
-        for sender, path in self.logs.items():
-            log = senders.PostfixLog(sender, self.domains, end)
-            if path.exists():
-                log.feed(_lines(path))
-            logs[sender] = log
+        fetches = []
+        for sender in self.logs:
             if self.cache_log(sender).exists():
                 fetches += senders.fetches(_lines(self.cache_log(sender)), sender, end)
-        return verdict.Evidence(seen, logs, start, end, self.names, fetches)
+        return verdict.Evidence(seen, self.mail_logs(end), start, end, self.names, fetches)
+
+    def mail_logs(self, near):
+        """What every sender logged so far: {sender: PostfixLog}. ``near``: an epoch for stamps without a year."""
+        logs = {}
+        for sender, path in self.logs.items():
+            logs[sender] = senders.PostfixLog(sender, self.domains, near)
+            if path.exists():
+                logs[sender].feed(_lines(path))
+        return logs
+
+    def delivering(self, host, since, times=3):
+        """Were the last few deliveries of every sender to this host, since an epoch, verified?"""
+        logs = self.mail_logs(since).values()
+        last = [[d for d in log.deliveries if d.host == host and d.at > since][-times:] for log in logs]
+        return all(len(few) == times and not any(d.failed for d in few) for few in last)
 
     # --- the senders' caches ---
 
