@@ -18,7 +18,8 @@ import time
 from scene import Failed, Scene, lab
 
 LAG_SECONDS = 20
-BEFORE, AFTER = 12.0, 12.0
+# The lagging secondary gets the withdrawal late, too.
+BEFORE, AFTER = 12.0, LAG_SECONDS + 8.0
 
 
 def main():
