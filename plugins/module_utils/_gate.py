@@ -258,12 +258,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
             if write:
                 door.save(_with_retired(ledger, unit, new))
             return result
-        answer = _ask(unit, ledger, new, clock())
-        result.update(answer=answer.to_dict(), changed=True)
-        if not answer.yes:
-            raise RefusedError(
-                f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
-                answer=answer.to_dict())
+        result.update(answer=_ask(unit, ledger, new, clock()).to_dict(), changed=True)
         # In check mode main.cf may still be the old one because the task that would have changed it only said so.
         objections = unit.daemon.objections(unit.dest, run) if write else []
         if objections:
@@ -276,6 +271,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
         ledger = ledger._replace(chains=ledger.chains.intend(new))
         door.save(ledger)
+        _ask(unit, ledger, new, clock())
         old = _read(unit.dest)
         try:
             _swap(unit.dest, content, old)
@@ -349,9 +345,14 @@ def _ask(unit, ledger, new, now):
     # Presenting what is already presented changes nothing for anybody.
     if not replaced and any(seen.chain == new and seen.endpoints & ours for seen in ledger.chains.chains):
         replaced = [new]
-    return all_of(
+    answer = all_of(
         may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine)
         for owner in sorted(look["owner"] for look in unit.looks))
+    if not answer.yes:
+        raise RefusedError(
+            f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
+            answer=answer.to_dict())
+    return answer
 
 
 def _presented_only(candidate, outcomes):
