@@ -184,20 +184,18 @@ class Picture:
             if key:
                 role = "record of the old key" if key.start <= self.evidence.start else "record of the new key"
             self._name(f"TLSA {record[:14]}…", role, len(servers), height, self.colour(key.key) if key else FAINT)
-            for number, server in enumerate(servers):
+            rows = {s: story.segments(record, s, versions, self.evidence.start, end) for s in servers}
+            named = _longest(rows)
+            for server, row in rows.items():
                 self.text(LEFT - 8, self.y + 10, server, 9, DIM, "end")
                 self.add("line", self.back, x1=LEFT, x2=LEFT + PLOT, y1=self.y + 6, y2=self.y + 6, stroke=FAINT)
-                row = story.segments(record, server, versions, self.evidence.start, end)
                 for left, right, state in row:
-                    self._state(left, right, state, f"{record[:14]}… on {server}", number == len(servers) // 2)
+                    fill, meaning = STATES[state]
+                    self.bar(left, right, 11, fill, f"{record[:14]}… on {server}: {state}, {meaning}")
+                    if named[state] == (server, left):
+                        self._inside(left, right, state, 9, INK)
                 self.y += height
             self.y += 9
-
-    def _state(self, left, right, state, what, named):
-        fill, meaning = STATES[state]
-        self.bar(left, right, 11, fill, f"{what}: {state}, {meaning}")
-        if named:
-            self._inside(left, right, state, 9, INK)
 
     def _inside(self, start, end, text, size, fill):
         """A word in a bar where there is most room between the steps' lines, if there is enough."""
@@ -304,6 +302,18 @@ class Picture:
         self.svg.set("height", str(height))
         ET.indent(self.svg, " ")
         return ET.tostring(self.svg, encoding="unicode") + "\n"
+
+
+def _longest(rows):
+    """Which bar carries a state's name: {state: (row, start)} of its longest bar, in the middle row where alike."""
+    middle = list(rows)[len(rows) // 2]
+    found = {}
+    for row, bars in rows.items():
+        for left, right, state in bars:
+            size = (round(right - left), row == middle, right - left)
+            if state not in found or size > found[state][0]:
+                found[state] = (size, (row, left))
+    return {state: bar for state, (_size, bar) in found.items()}
 
 
 def _union(spans):
