@@ -26,7 +26,7 @@ import time
 from typing import Callable, NamedTuple, Tuple
 
 from . import _chain, _probe
-from ._errors import ChainError, DeployError, LedgerError, RefusedError
+from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
 from ._rollover import Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy
 from ._tlsa import Record, owner_name
 
@@ -272,18 +272,16 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         ledger = ledger._replace(chains=ledger.chains.intend(new))
         door.save(ledger)
         _ask(unit, ledger, new, clock())
-        old = _read(unit.dest)
+        old = _read_older(unit.dest, before) if in_file else _read(unit.dest)
         try:
-            _swap(unit.dest, content, old)
+            if not in_file:
+                _swap(unit.dest, content, old)
             _check_command(unit.daemon.reload, f"{unit.daemon.name} did not reload", run)
-            outcomes, served = _until_served(unit, candidate, look, clock, sleep)
-        except (DeployError, OSError) as exc:
-            _put_back(unit, door, ledger, old, exc, run, look, clock)
-        ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
-        door.save(_with_retired(ledger, unit, new) if served else ledger)
-        if not served:
-            _put_back(unit, door, ledger, old, DeployError(_not_served(unit, candidate, outcomes)), run, look, clock)
-        result["outcomes"] = outcomes
+            result["outcomes"] = _until_served(unit, candidate, look, clock, sleep)
+        except (DaneError, OSError) as exc:
+            _put_back(unit, door, ledger, old, exc, run, look)
+        ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"]))
+        door.save(_with_retired(ledger, unit, new))
         return result
 
 
@@ -366,9 +364,9 @@ def _until_served(unit, candidate, look, clock, sleep):
     while True:
         outcomes = look(unit.endpoints, handshakes=HANDSHAKES)
         if _presented_only(candidate, outcomes):
-            return outcomes, True
+            return outcomes
         if clock() >= deadline:
-            return outcomes, False
+            raise DeployError(_not_served(unit, candidate, outcomes))
         sleep(0.5)
 
 
@@ -380,18 +378,33 @@ def _swap(dest, content, old):
     _replace_file(dest, content, 0o600, owner)
 
 
-def _put_back(unit, door, ledger, old, cause, run, look, clock):
+def _read_older(dest, presented):
+    # A run that died between replace and reload left the new file. What comes back on failure is the chain that is
+    # still presented, and never one from before: its record may be gone.
+    older = _read(dest + ".previous")
+    with contextlib.suppress(ChainError):
+        return older if spki_of_file(dest + ".previous") in presented else None
+    return None
+
+
+def _put_back(unit, door, ledger, old, cause, run, look):
     message = getattr(cause, "message", None) or f"Cannot write {unit.dest!r}: {getattr(cause, 'strerror', cause)}"
+    if _read(unit.dest) == old:
+        raise DeployError(message + "; nothing was changed", restored=True) from cause
     if old is None:
         raise DeployError(
             message + "; there was no older chain file to put back: the new one stays, and both records should too",
             restored=False) from cause
     try:
         _replace_file(unit.dest, old, 0o600, os.stat(unit.dest))
-        run(unit.daemon.reload)
+        _check_command(unit.daemon.reload, f"; the old chain file is back, but {unit.daemon.name} did not reload it", run)
+    except (OSError, DeployError) as exc:
+        raise DeployError(
+            message + (getattr(exc, "message", None) or f"; and the old chain file could not be put back: {exc}"),
+            restored=False) from cause
+    # The ledger may stay as it is: both chains may be seen, and the next look says which one is.
+    with contextlib.suppress(DaneError):
         door.save(ledger._replace(chains=ledger.chains.observe(look(unit.endpoints, handshakes=HANDSHAKES))))
-    except (OSError, LedgerError) as exc:
-        raise DeployError(message + f"; and the old chain could not be put back: {exc}", restored=False) from cause
     raise DeployError(message + "; the old chain is back", restored=True) from cause
 
 
