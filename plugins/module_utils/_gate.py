@@ -165,9 +165,12 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
             ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
+        if before.operation:
+            # Also for a run that died before it could: a key that was served must not pass for a fresh one.
+            ledger = _with_retired(ledger, before.operation.target_spki)
         if operation is not None:
             ledger = ledger._replace(operation=_operation(before.operation, operation))
-        ledger = ledger._replace(retired=before.retired | frozenset(retire))
+        ledger = ledger._replace(retired=ledger.retired | frozenset(retire))
         now = clock()
         ledger = ledger._replace(
             names=tuple(name.pruned(now, timing) for name in ledger.names), chains=ledger.chains.pruned(now, timing))
@@ -256,7 +259,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         new = Chain.from_dict(candidate)
         if in_file and _presented_only(candidate, outcomes):
             if write:
-                door.save(_with_retired(ledger, unit, new))
+                door.save(_with_retired(ledger, unit.expected_spki))
             return result
         result.update(answer=_ask(unit, ledger, new, clock()).to_dict(), changed=True)
         # In check mode main.cf may still be the old one because the task that would have changed it only said so.
@@ -281,7 +284,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         except (DaneError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look)
         ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"]))
-        door.save(_with_retired(ledger, unit, new))
+        door.save(_with_retired(ledger, unit.expected_spki))
         return result
 
 
@@ -325,12 +328,12 @@ def _take_in(ledger, unit, outcomes):
     return ledger._replace(chains=ledger.chains.observe(outcomes))
 
 
-def _with_retired(ledger, unit, new):
+def _with_retired(ledger, target):
     # Only an operation retires keys: without one, a chain that nobody presents may still be somebody's next.
-    if new.spki != unit.expected_spki:
+    presented = {chain.spki for chain in ledger.chains.presented()}
+    if not target or target not in presented:
         return ledger
-    gone = {seen.chain.spki for seen in ledger.chains.chains if not seen.endpoints} - {
-        seen.chain.spki for seen in ledger.chains.chains if seen.endpoints}
+    gone = {seen.chain.spki for seen in ledger.chains.chains} - presented
     return ledger._replace(retired=ledger.retired | gone)
 
 
