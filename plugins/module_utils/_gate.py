@@ -191,8 +191,12 @@ def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
 def _operation(now_open, wanted):
     if not wanted:
         return None
-    wanted = Operation(
-        str(wanted["id"]), str(wanted["kind"]), str(wanted.get("target_spki") or ""), float(wanted["started"]))
+    try:
+        wanted = Operation(
+            str(wanted["id"]), str(wanted["kind"]), str(wanted.get("target_spki") or ""), float(wanted["started"]))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise LedgerError(
+            f"Cannot note operation {wanted!r}: expected id, kind, target_spki and started (seconds)") from exc
     if now_open and now_open.id != wanted.id:
         raise LedgerError(
             f"Cannot begin operation {wanted.id!r} ({wanted.kind}): operation {now_open.id!r} ({now_open.kind}) is open; "
@@ -475,10 +479,12 @@ def postfix_objections(dest, run=_run):
     found = []
     if value.replace(",", " ").split() != [dest]:
         found.append(f"main.cf has smtpd_tls_chain_files = {value or '(empty)'}, expected {dest}")
-    _code, value = run(("postconf", "-xh", "tls_server_sni_maps"))
-    if value:
+    code, value = run(("postconf", "-xh", "tls_server_sni_maps"))
+    if value or code:
         found.append(f"main.cf has tls_server_sni_maps = {value}: other server names get other chains")
-    _code, overrides = run(("postconf", "-P"))
+    code, overrides = run(("postconf", "-P"))
+    if code:
+        found.append(f"postconf -P fails: {overrides[-200:]}")
     for line in overrides.splitlines():
         setting, _equals, value = line.partition("=")
         parameter = setting.strip().rpartition("/")[2]
