@@ -1,0 +1,815 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The door on the mail host: a host whose daemon, files and clock are simulated, and everything that can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import stat
+import threading
+import time
+
+import pki
+import pytest
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate
+from ansible_collections.mailops.dane.plugins.module_utils._errors import (
+    ChainError,
+    DaneError,
+    DeployError,
+    LedgerError,
+    ProbeError,
+    RefusedError,
+)
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Ledger, Name
+from rollover_values import OWNER, TIMING, endpoint, look, version
+
+NAME = "mx1.example.test"
+CA = pki.root("Root of the gate")
+
+
+def content(key, certificate=1, ca=CA):
+    """A chain file: key, leaf, issuer."""
+    leaf = _leaf(key, certificate, ca)
+    return leaf.key_pem + leaf.pem + ca.pem
+
+
+def _leaf(key, certificate, ca, made={}):  # noqa: B006  (a cache on purpose)
+    if (key, certificate, ca.der) not in made:
+        made[key, certificate, ca.der] = pki.leaf(ca, names=(NAME,), private=pki.key(key))
+    return made[key, certificate, ca.der]
+
+
+def described(text):
+    """The chain JSON of a chain file."""
+    return _chain.describe(_chain.load_certificates(text, "a file"), [NAME], pki.NOW)
+
+
+FILE_A, FILE_B, FILE_A2 = content("A"), content("B"), content("A", certificate=2)
+A, B = described(FILE_A), described(FILE_B)
+
+
+def records(*chains, combination="3 1 1"):
+    """The records of some chains in one combination."""
+    return [_gate.Record.parse(text) for chain in chains for text in chain["matches"] if text.startswith(combination)]
+
+
+V_A, V_AB, V_B = version(*records(A)), version(*records(A, B)), version(*records(B))
+
+
+class Crash(BaseException):
+    """The machine stops here."""
+
+
+class Host:
+    """A mail host: files are real, the daemon presents what was in the file when it was last reloaded."""
+
+    def __init__(self, directory, monkeypatch, file=FILE_A, candidate=FILE_B):
+        self.directory = directory
+        self.dest, self.candidate = str(directory / "chain.pem"), str(directory / "candidate.pem")
+        self.ledger_path = str(directory / "state" / "ledger.json")
+        for path, text in ((self.dest, file), (self.candidate, candidate)):
+            if text is not None:
+                with open(path, "w", encoding="ascii") as stream:
+                    stream.write(text)
+        self.presents = file
+        self.now = float(pki.NOW)
+        self.steps, self.crash_at = [], None
+        self.codes = {}
+        self.objections = []
+        self.answers = None
+        self.versions = (V_AB,)
+        self.looks = 0
+        replace = _gate._replace_file
+
+        def replacing(path, *rest):
+            self.step(f"before writing {os.path.basename(path)}")
+            replace(path, *rest)
+            self.step(f"wrote {os.path.basename(path)}")
+
+        monkeypatch.setattr(_gate, "_replace_file", replacing)
+
+    def step(self, what):
+        self.steps.append(what)
+        if self.crash_at is not None and len(self.steps) == self.crash_at:
+            raise Crash(what)
+
+    def clock(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def run(self, command):
+        self.step(f"before {command[0]}")
+        code = self.codes.get(command[0], 0)
+        if isinstance(code, list):
+            code = code.pop(0) if code else 0
+        if command[0] == "reload" and not code:
+            self.presents = self.read()
+        self.step(f"did {command[0]}")
+        return code, "what it says"
+
+    def look(self, endpoints, handshakes=1):
+        self.looks += 1
+        self.step("before handshakes")
+        answers = self.answers(self.presents) if self.answers else [self.presents]
+        found = [self._outcome(one, answer) for one in endpoints for answer in answers]
+        self.step("did handshakes")
+        return found
+
+    def _outcome(self, where, answer):
+        told = {"endpoint": where, "at": self.now, "detail": "", "chain": None, "outcome": answer}
+        if where["algorithm"] == "rsa" and str(answer).startswith("-----"):
+            told["outcome"] = "no-chain-for-algorithm"
+        elif answer is None or str(answer).startswith("-----"):
+            told.update({"outcome": "chain", "chain": described(answer)} if answer else {"outcome": "silent"})
+        return told
+
+    def read(self, path=None):
+        with open(path or self.dest, encoding="ascii") as stream:
+            return stream.read()
+
+    def remember(self, versions=None, **more):
+        """Give the host a ledger that knows what was before."""
+        name = Name(OWNER).observe(look(self.now, *(versions or self.versions)), TIMING)
+        self.save(Ledger(**more).with_name(name._replace(unknown_until=0.0)))
+        return self
+
+    def save(self, ledger):
+        os.makedirs(os.path.dirname(self.ledger_path), exist_ok=True)
+        with open(self.ledger_path, "w", encoding="ascii") as stream:
+            json.dump(ledger.to_dict(), stream)
+
+    @property
+    def ledger(self):
+        with open(self.ledger_path, encoding="ascii") as stream:
+            return Ledger.from_dict(json.load(stream))
+
+    def unit(self, **more):
+        daemon = _gate.Daemon("the daemon", ("check",), ("reload",), lambda dest, run: self.objections)
+        endpoints = [endpoint(number, algorithm=algorithm) for number in (1, 2) for algorithm in ("ecdsa", "rsa")]
+        return _gate.Deployment(**{
+            "candidate": self.candidate, "dest": self.dest, "looks": [look(self.now, *self.versions)],
+            "endpoints": endpoints, "daemon": daemon, "timing": TIMING, "ledger_path": self.ledger_path,
+            "handshake_timeout": 3, **more})
+
+    def deploy(self, write=True, **more):
+        return _gate.deploy(self.unit(**more), write, self.clock, self.sleep, self.run, self.look)
+
+    def snapshot(self):
+        """Every file below the host's directory with its content, mode and time of change."""
+        return {
+            os.path.join(folder, name): (open(os.path.join(folder, name), "rb").read(),  # noqa: SIM115
+                                         os.stat(os.path.join(folder, name)).st_mode,
+                                         os.stat(os.path.join(folder, name)).st_mtime_ns)
+            for folder, _folders, names in os.walk(self.directory) for name in [*names, "."]
+            if name != "."} | {folder: None for folder, _folders, _names in os.walk(self.directory)}
+
+
+@pytest.fixture(name="host")
+def fixture_host(tmp_path, monkeypatch):
+    """A host that serves A, holds B ready, and whose RRset matches both."""
+    return Host(tmp_path, monkeypatch).remember()
+
+
+def keys(ledger):
+    return {seen.chain.spki: seen.gone_since for seen in ledger.chains.chains}
+
+
+# ------------------------------------------------------------------------------------------------------- the good way
+
+
+def test_a_deployment(host):
+    result = host.deploy(expected_spki=B["spki"])
+    assert result["changed"] and result["chain"] == B and result["before"] == [A["spki"]]
+    assert result["answer"]["verdict"] == "yes"
+    assert {one["chain"]["spki"] for one in result["outcomes"] if one["chain"]} == {B["spki"]}
+    assert host.read() == FILE_B == host.presents and host.read(host.dest + ".previous") == FILE_A
+    assert keys(host.ledger) == {A["spki"]: host.now, B["spki"]: None}
+    assert host.ledger.retired == {A["spki"]}
+
+
+def test_the_intent_is_on_disk_before_the_file_is_replaced(host):
+    noted = []
+
+    def step(what):
+        if what == "before writing chain.pem":
+            noted.append(B["spki"] in keys(host.ledger))
+    host.step = step
+    host.deploy()
+    assert noted == [True]
+
+
+def test_a_second_deployment_changes_nothing(host):
+    host.deploy()
+    before = host.snapshot()
+    host.steps.clear()
+    result = host.deploy()
+    assert not result["changed"] and result["answer"] is None
+    assert "before reload" not in host.steps
+    after = host.snapshot()
+    assert {name for name in after if before[name] != after[name]} <= {host.ledger_path}
+
+
+def test_files_with_a_key_are_private_and_keep_their_owner(host):
+    os.chmod(host.dest, 0o644)
+    host.deploy()
+    for path in (host.dest, host.dest + ".previous"):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert os.stat(path).st_uid == os.stat(host.candidate).st_uid
+    assert stat.S_IMODE(os.stat(host.ledger_path).st_mode) == 0o644
+    assert "PRIVATE" not in host.read(host.ledger_path)
+
+
+def test_the_file_is_never_readable_by_others_not_even_for_a_moment(host, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "replace", lambda source, dest, replace=os.replace: (
+        seen.append((os.path.basename(dest), stat.S_IMODE(os.stat(source).st_mode))), replace(source, dest)))
+    host.deploy()
+    assert ("chain.pem", 0o600) in seen and ("chain.pem.previous", 0o600) in seen
+
+
+def test_a_new_file_goes_where_there_was_none(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch, file=None)
+    host.presents = FILE_A
+    host.remember()
+    assert host.deploy()["changed"]
+    assert host.read() == FILE_B and not os.path.exists(host.dest + ".previous")
+
+
+def test_without_an_operation_no_key_is_retired(host):
+    host.deploy()
+    assert host.ledger.retired == frozenset()
+
+
+def test_a_renewal_retires_no_key(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch, candidate=FILE_A2).remember([V_A])
+    host.versions = (V_A,)
+    host.deploy(expected_spki=A["spki"])
+    assert host.presents == FILE_A2 and host.ledger.retired == frozenset()
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def refused(host, error=RefusedError, **more):
+    files = {path: host.read(path) for path in (host.dest, host.candidate) if os.path.exists(path)}
+    with pytest.raises(error) as caught:
+        host.deploy(**more)
+    assert {path: host.read(path) for path in files} == files
+    assert "before reload" not in host.steps and not os.path.exists(host.dest + ".previous")
+    return caught.value
+
+
+def test_a_chain_that_a_served_version_does_not_match_is_refused(host):
+    host.versions = (V_AB, V_A)
+    error = refused(host)
+    assert error.fields["answer"]["safe_at"] is None and "192.0.2.2" in error.message
+
+
+def test_a_chain_that_a_cached_version_does_not_match_is_refused(host):
+    host.remember([V_A])
+    error = refused(host)
+    assert error.fields["answer"]["safe_at"] == host.now + TIMING.lifetime(10)
+
+
+def test_a_refusal_keeps_what_was_seen_so_that_the_wait_can_end(host):
+    host.remember([V_A])
+    refused(host)
+    host.now += 15
+    refused(host)
+    host.now += 6
+    assert host.deploy()["changed"]
+
+
+def test_a_lost_ledger_makes_the_history_unknown_and_the_wait_ends_too(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch)
+    error = refused(host)
+    assert error.fields["answer"]["reasons"][0]["code"] == "history-unknown"
+    host.now = error.fields["answer"]["safe_at"]
+    assert host.deploy()["changed"]
+
+
+def test_an_intent_of_the_other_door_is_heeded(host):
+    """Somebody is about to withdraw the record of B."""
+    _gate.note(host.ledger_path, TIMING, intents={OWNER: version(*records(A), path=()).to_dict()}, clock=host.clock)
+    assert refused(host, looks=[look(host.now, V_AB, "silent")]).fields["answer"]["reasons"]
+
+
+def test_no_looks_and_no_endpoints_are_refused(host):
+    assert OWNER in refused(host, looks=[]).message
+    assert "no endpoint" in refused(host, endpoints=[]).message
+    other = {**endpoint(), "port": 465}
+    assert "_465._tcp." + NAME in refused(host, endpoints=[endpoint(), other]).message
+
+
+def test_an_old_look_is_refused(host):
+    error = refused(host, looks=[look(host.now - 61, V_AB)])
+    assert error.fields["answer"]["reasons"][0]["code"] == "view-stale"
+
+
+def test_time_that_passes_between_question_and_deed_counts(host):
+    def objections(dest, run):
+        host.now += 61
+        return []
+    daemon = _gate.Daemon("the daemon", ("check",), ("reload",), objections)
+    assert refused(host, daemon=daemon).fields["answer"]["reasons"][0]["code"] == "view-stale"
+
+
+def test_a_retired_key_is_refused(host):
+    host.remember(retired=frozenset([B["spki"]]))
+    assert "retired" in refused(host).message
+
+
+def test_another_key_than_that_of_the_operation_is_refused(host):
+    assert A["spki"][:16] in refused(host, expected_spki=A["spki"]).message
+
+
+def test_objections_of_the_daemon_are_refusals(host):
+    host.objections = ["main.cf has something else"]
+    assert refused(host).fields["objections"] == host.objections
+
+
+def test_a_configuration_that_the_daemon_refuses(host):
+    host.codes["check"] = 1
+    error = refused(host, DeployError)
+    assert "nothing was changed" in error.message and "what it says" in error.message
+
+
+@pytest.mark.parametrize("file", [
+    None, "", "nonsense", pki.key_pem(pki.key("B")), FILE_B.replace(pki.key_pem(pki.key("B")), ""),
+    pki.key_pem(pki.key("A")) + FILE_B.partition("-----END PRIVATE KEY-----\n")[2],
+    FILE_B[:-200],
+])
+def test_a_candidate_that_cannot_be_served(tmp_path, monkeypatch, file):
+    host = Host(tmp_path, monkeypatch, candidate=file).remember()
+    assert host.candidate in refused(host, ChainError).message
+
+
+def test_nobody_answers_before_the_deployment(host):
+    """An outage is mended, but only by a chain that suits everything."""
+    host.answers = lambda presents: [presents] if presents == FILE_B else ["silent"]
+    assert host.deploy()["changed"]
+
+
+def test_an_outage_is_no_licence(host):
+    host.versions = (V_A,)
+    host.answers = lambda presents: [presents] if presents == FILE_B else ["silent"]
+    assert refused(host.remember([V_A]))
+
+
+# -------------------------------------------------------------------------------------------------------- check mode
+
+
+@pytest.mark.parametrize("virgin", [True, False])
+def test_check_mode_writes_nothing(tmp_path, monkeypatch, virgin):
+    host = Host(tmp_path, monkeypatch)
+    if not virgin:
+        host.remember()
+    before = host.snapshot()
+    if virgin:
+        with pytest.raises(RefusedError):
+            host.deploy(write=False)
+    else:
+        assert host.deploy(write=False)["changed"]
+    _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_A)], write=False)
+    assert host.snapshot() == before
+    assert not {"before check", "before reload"} & set(host.steps)
+
+
+def test_check_mode_says_no_as_well(host):
+    host.versions = (V_A,)
+    with pytest.raises(RefusedError):
+        host.deploy(write=False)
+
+
+def test_check_mode_waits_for_the_lock_where_there_is_one(host):
+    host.deploy()
+    with _gate.open_ledger(host.ledger_path), pytest.raises(LedgerError, match="lock"):
+        with _gate.open_ledger(host.ledger_path, wait=0, write=False):
+            pass
+
+
+# ----------------------------------------------------------------------------------------------------------- put back
+
+
+def put_back(host, restored=True, **more):
+    with pytest.raises(DeployError) as caught:
+        host.deploy(**more)
+    assert caught.value.fields["restored"] is restored, caught.value.message
+    if restored:
+        assert host.read() == FILE_A and host.presents == FILE_A
+    return caught.value.message
+
+
+def test_a_failed_reload_puts_the_old_chain_back(host):
+    host.codes["reload"] = [1]
+    message = put_back(host)
+    assert "did not reload" in message and "the old chain is back" in message
+    assert keys(host.ledger)[A["spki"]] is None and keys(host.ledger)[B["spki"]] == host.now
+    assert host.ledger.retired == frozenset()
+
+
+def test_a_reload_that_fails_twice_is_not_called_restored(host):
+    host.codes["reload"] = [1, 1]
+    message = put_back(host, restored=False)
+    assert host.read() == FILE_A and "is back" not in message.replace("file is back", "")
+
+
+@pytest.mark.parametrize("others", ["silent", "no-tls", FILE_A])
+def test_an_endpoint_that_does_not_present_the_new_chain_puts_the_old_one_back(host, others):
+    started = host.now
+    host.answers = lambda presents: [presents, others] if presents == FILE_B else [presents]
+    message = put_back(host)
+    assert "not every endpoint presents it" in message and endpoint(2)["address"] in message
+    assert host.now >= started + 3
+
+
+def test_a_slow_endpoint_has_time(host):
+    host.answers = lambda presents: [presents, FILE_A] if host.looks < 5 else [presents]
+    assert host.deploy()["changed"] and host.presents == FILE_B
+
+
+def test_a_failing_handshake_program_puts_the_old_chain_back(host):
+    def answers(presents):
+        if host.looks == 2:
+            raise ProbeError("Cannot look: openssl is gone")
+        return [presents]
+    host.answers = answers
+    assert "openssl is gone" in put_back(host)
+
+
+def test_there_is_nothing_to_put_back_on_a_first_deployment(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch, file=None)
+    host.presents = FILE_A
+    host.remember().codes["reload"] = [1]
+    message = put_back(host, restored=False)
+    assert "no older chain" in message and host.read() == FILE_B
+    assert keys(host.ledger)[B["spki"]] is None, "it may be seen: the file is read by whatever starts now"
+
+
+def test_after_a_failure_the_next_run_goes_on(host):
+    host.codes["reload"] = [1]
+    put_back(host)
+    assert host.deploy(expected_spki=B["spki"])["changed"] and host.presents == FILE_B
+
+
+# ---------------------------------------------------------------------------------------------------------- disk full
+
+
+def full(monkeypatch, host, name, how):
+    """Let writing the file of that name fail: the disk is full."""
+    if how == "replace":
+        real = os.replace
+
+        def replace(source, dest):
+            if os.path.basename(dest) == name:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            real(source, dest)
+        monkeypatch.setattr(os, "replace", replace)
+        return
+    real, current = os.fsync, []
+    wrapped = _gate._replace_file
+
+    def replacing(path, *rest):
+        current.append(os.path.basename(path))
+        try:
+            wrapped(path, *rest)
+        finally:
+            current.pop()
+
+    def fsync(descriptor):
+        if current and current[-1] == name and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+    monkeypatch.setattr(_gate, "_replace_file", replacing)
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("how", ["replace", "write"])
+@pytest.mark.parametrize("name", ["chain.pem", "chain.pem.previous"])
+def test_a_full_disk_leaves_the_old_chain_whole(host, monkeypatch, name, how):
+    full(monkeypatch, host, name, how)
+    message = put_back(host)
+    assert "No space left" in message and "nothing was changed" in message
+    assert not [one for one in os.listdir(host.directory) if one.endswith(".new")]
+
+
+@pytest.mark.parametrize("how", ["replace", "write"])
+def test_a_full_disk_leaves_the_old_ledger_whole(host, monkeypatch, how):
+    before = host.read(host.ledger_path)
+    full(monkeypatch, host, "ledger.json", how)
+    with pytest.raises(LedgerError, match="No space left"):
+        host.deploy()
+    assert host.read(host.ledger_path) == before and host.read() == FILE_A == host.presents
+
+
+def test_a_ledger_that_cannot_be_written_after_the_deployment_says_what_is(host, monkeypatch):
+    """The intent is on disk, so nothing is wrong; and nobody may say that nothing was changed."""
+    def run(command):
+        if command[0] == "reload":
+            full(monkeypatch, host, "ledger.json", "replace")
+        return Host.run(host, command)
+    host.run = run
+    with pytest.raises(LedgerError) as caught:
+        host.deploy()
+    assert host.presents == FILE_B and "nothing was changed" not in caught.value.message
+    assert B["spki"] in keys(host.ledger)
+
+
+def test_a_ledger_that_cannot_be_written_does_not_keep_a_bad_chain_in_service(host, monkeypatch):
+    def run(command):
+        if command[0] == "reload":
+            full(monkeypatch, host, "ledger.json", "replace")
+        return Host.run(host, command)
+    host.run = run
+    host.answers = lambda presents: [presents, FILE_A]
+    put_back(host)
+
+
+# ------------------------------------------------------------------------------------------------------------ crashes
+
+
+def crash_points(tmp_path, monkeypatch, **more):
+    """A host for every step at which a deployment can stop (generator of number, host)."""
+    number = 0
+    while True:
+        number += 1
+        with monkeypatch.context() as patch:
+            directory = tmp_path / str(number)
+            directory.mkdir()
+            host = Host(directory, patch, **more).remember()
+            host.crash_at = number
+            try:
+                host.deploy(expected_spki=B["spki"])
+            except Crash:
+                host.crash_at = None
+                yield host.steps[-1], host
+                continue
+            return
+
+
+def test_a_run_that_stopped_anywhere_is_completed_by_the_next(tmp_path, monkeypatch):
+    seen = []
+    for step, host in crash_points(tmp_path, monkeypatch):
+        seen.append(step)
+        if host.read() == FILE_B:
+            assert B["spki"] in keys(host.ledger), f"{step}: replaced without a note"
+        assert host.read() in (FILE_A, FILE_B), step
+        # Between the runs the preflight looks, and the records of both keys are still out.
+        _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_AB)], outcomes=host.look(host.unit().endpoints),
+                   clock=host.clock)
+        host.deploy(expected_spki=B["spki"])
+        assert host.read() == FILE_B == host.presents, step
+        assert keys(host.ledger)[B["spki"]] is None, step
+        assert host.ledger.retired == {A["spki"]}, step
+        assert not host.deploy(expected_spki=B["spki"])["changed"], step
+    assert {"wrote chain.pem", "did reload", "wrote ledger.json", "did handshakes", "did check"} <= set(seen)
+
+
+def test_a_failed_completion_puts_back_what_is_presented(tmp_path, monkeypatch):
+    """Between replace and reload the file is new and the service old: what comes back is the old chain, not the new."""
+    for step, host in crash_points(tmp_path, monkeypatch):
+        presented = host.presents
+        host.codes["reload"] = [1]
+        if presented == FILE_A:
+            put_back(host, expected_spki=B["spki"])
+        else:
+            assert not host.deploy(expected_spki=B["spki"])["changed"], step
+
+
+def test_an_older_chain_than_the_one_presented_is_never_put_back(tmp_path, monkeypatch):
+    host = Host(tmp_path, monkeypatch, file=FILE_B).remember()
+    host.presents = FILE_A
+    with open(host.dest + ".previous", "w", encoding="ascii") as stream:
+        stream.write(content("long gone"))
+    host.codes["reload"] = [1]
+    assert "no older chain" in put_back(host, restored=False)
+    assert host.read() == FILE_B
+
+
+def test_a_key_is_retired_even_if_the_run_stopped_and_linger_is_over(host):
+    """A key that is not retired would be taken for a fresh one by the next rekey."""
+    operation = {"id": "1", "kind": "rekey", "target_spki": B["spki"], "started": host.now}
+    _gate.note(host.ledger_path, TIMING, operation=operation, clock=host.clock)
+
+    def answers(presents):
+        if presents == FILE_B and host.crash_at is None:
+            host.crash_at = len(host.steps) + 1
+        return [presents]
+    host.answers = answers
+    with pytest.raises(Crash):
+        host.deploy(expected_spki=B["spki"])
+    host.crash_at, host.answers = None, None
+    for _look in range(3):
+        _gate.note(host.ledger_path, TIMING, outcomes=host.look(host.unit().endpoints), clock=host.clock)
+        host.now += TIMING.linger
+    assert not host.deploy(expected_spki=B["spki"], looks=[look(host.now, V_AB)])["changed"]
+    assert host.ledger.retired == {A["spki"]}
+
+
+# ----------------------------------------------------------------------------------------------------------- the lock
+
+
+def test_the_second_door_waits_for_the_first(host):
+    opened, order = threading.Event(), []
+
+    def first():
+        with _gate.open_ledger(host.ledger_path):
+            opened.set()
+            time.sleep(0.5)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    opened.wait()
+    with _gate.open_ledger(host.ledger_path, wait=10):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_lock_that_is_held_for_long_is_named(host):
+    with _gate.open_ledger(host.ledger_path):
+        with pytest.raises(LedgerError, match="fuser -v"):
+            with _gate.open_ledger(host.ledger_path, wait=0):
+                pass
+
+
+def test_the_lock_is_held_during_the_whole_deployment(host):
+    held = []
+
+    def run(command):
+        with open(host.ledger_path + ".lock", encoding="ascii") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(False)
+            except OSError:
+                held.append(True)
+        return Host.run(host, command)
+    host.run = run
+    host.deploy()
+    assert held == [True, True]
+
+
+# --------------------------------------------------------------------------------------------------------- the ledger
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00", "[" * 100_000, '{"format": 99}', "\xff"])
+def test_an_unreadable_ledger_is_a_lost_one(host, text):
+    with open(host.ledger_path, "w", encoding="latin-1") as stream:
+        stream.write(text)
+    ledger, _changed, lost = _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_A)], clock=host.clock)
+    assert lost and ledger.name(OWNER).unknown_until > host.now
+    assert host.ledger == ledger
+
+
+def test_a_missing_ledger_is_a_new_one(tmp_path):
+    path = str(tmp_path / "deep" / "er" / "ledger.json")
+    _ledger, changed, lost = _gate.note(path, TIMING, looks=[look(1000.0, V_A)], clock=lambda: 1000.0)
+    assert lost == "there is none yet" and not changed and os.path.exists(path)
+
+
+def test_a_ledger_that_may_not_be_read_is_an_error_not_a_lost_one(tmp_path):
+    path = tmp_path / "ledger.json"
+    path.mkdir()
+    with pytest.raises(LedgerError, match="Is a directory"):
+        _gate.note(str(path), TIMING)
+
+
+def test_a_place_where_no_ledger_can_be(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LedgerError, match="Cannot open"):
+        _gate.note(str(tmp_path / "file" / "ledger.json"), TIMING)
+
+
+def test_notes_of_all_kinds(host):
+    operation = {"id": "1", "kind": "rekey", "target_spki": "", "started": host.now}
+    ledger, changed, _lost = _gate.note(
+        host.ledger_path, TIMING, looks=[look(host.now, V_AB)], intents={OWNER: V_B.to_dict()},
+        published={OWNER: [str(one) for one in records(A)]}, outcomes=host.look(host.unit().endpoints),
+        operation=operation, retire=["x"], clock=host.clock)
+    assert changed and ledger == host.ledger
+    assert {one.version for one in ledger.name(OWNER).versions} == {V_AB, V_B}
+    assert ledger.published_at(OWNER) == set(records(A)) and ledger.retired == {"x"}
+    assert ledger.operation.id == "1" and [one.spki for one in ledger.chains.presented()] == [A["spki"]]
+    again, changed, _lost = _gate.note(host.ledger_path, TIMING, operation=operation, clock=host.clock)
+    assert not changed and again == ledger
+
+
+def test_looks_are_no_change(host):
+    _ledger, changed, _lost = _gate.note(
+        host.ledger_path, TIMING, looks=[look(host.now, V_B)], outcomes=host.look(host.unit().endpoints),
+        clock=host.clock)
+    assert not changed and host.ledger.name(OWNER).served() == [V_B]
+
+
+def test_what_nobody_can_hold_any_more_is_forgotten(host):
+    host.remember([V_A])
+    _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_AB)], clock=host.clock)
+    ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, clock=lambda: host.now + 21)
+    assert [one.version for one in ledger.name(OWNER).versions] == [V_AB]
+
+
+def operation(number="1", target="", started=1.0):
+    return {"id": number, "kind": "rekey", "target_spki": target, "started": started}
+
+
+def test_an_operation_is_opened_completed_and_closed(host):
+    for wanted in (operation(), operation(target="k"), operation(target="k"), {}):
+        ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, operation=wanted, clock=host.clock)
+        assert (ledger.operation.target_spki if wanted else ledger.operation) == (wanted and wanted["target_spki"] or (
+            "" if wanted else None))
+
+
+@pytest.mark.parametrize("second", [operation("2"), operation(target="other"), operation(), {"id": "1"},
+                                    {**operation(target="k"), "started": "now"}])
+def test_an_open_operation_is_neither_replaced_nor_given_another_key(host, second):
+    _gate.note(host.ledger_path, TIMING, operation=operation(target="k"), clock=host.clock)
+    with pytest.raises(LedgerError, match="operation"):
+        _gate.note(host.ledger_path, TIMING, operation=second, clock=host.clock)
+    assert host.ledger.operation.target_spki == "k"
+
+
+@pytest.mark.parametrize("notes", [
+    {"intents": {OWNER: {"records": ["3 1 1 zz"], "ttl": 1}}}, {"intents": {OWNER: {}}}, {"intents": {OWNER: "x"}},
+    {"published": {OWNER: ["3 1"]}}, {"memories": {OWNER: {}}}, {"memories": {OWNER: 7}},
+])
+def test_nonsense_is_refused_and_nothing_is_noted(host, notes):
+    before = host.read(host.ledger_path)
+    with pytest.raises(DaneError, match="Cannot"):
+        _gate.note(host.ledger_path, TIMING, clock=host.clock, **notes)
+    assert host.read(host.ledger_path) == before
+
+
+def test_the_memory_of_a_wait_goes_on_from_what_the_ledger_has(host):
+    host.remember([V_A])
+    waited = host.ledger.name(OWNER).observe(look(host.now + 5, V_AB), TIMING)
+    ledger, _changed, _lost = _gate.note(
+        host.ledger_path, TIMING, memories={OWNER: waited.to_dict()}, clock=host.clock)
+    assert {one.version: one.gone_since for one in ledger.name(OWNER).versions} == {V_A: host.now + 5, V_AB: None}
+
+
+# ---------------------------------------------------------------------------------------------------- files, commands
+
+
+def test_the_key_of_a_chain_file(tmp_path):
+    path = tmp_path / "chain.pem"
+    assert _gate.spki_of_file(str(path)) == ""
+    path.write_text(FILE_A)
+    assert _gate.spki_of_file(str(path)) == A["spki"]
+    path.write_text(pki.key_pem(pki.key("A")))
+    with pytest.raises(ChainError, match="no certificate"):
+        _gate.spki_of_file(str(path))
+
+
+def test_commands(tmp_path):
+    assert _gate._run(("sh", "-c", "echo out; echo err >&2; exit 3")) == (3, "out\nerr")
+    code, output = _gate._run((str(tmp_path / "missing"),))
+    assert code == 127 and "missing" in output
+
+
+# ------------------------------------------------------------------------------------------------------------ Postfix
+
+
+def postconf(chain_files="/etc/chain.pem", sni="", services="", codes=(0, 0, 0)):
+    """A postconf that gives these values."""
+    answers = {
+        ("postconf", "-xh", "smtpd_tls_chain_files"): (codes[0], chain_files),
+        ("postconf", "-xh", "tls_server_sni_maps"): (codes[1], sni),
+        ("postconf", "-P"): (codes[2], services),
+    }
+    return lambda command: answers[tuple(command)]
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({}, []),
+    ({"chain_files": ""}, ["(empty)", "/etc/chain.pem"]),
+    ({"chain_files": "/etc/other.pem"}, ["/etc/other.pem"]),
+    ({"chain_files": "/etc/chain.pem, /etc/rsa.pem"}, ["/etc/rsa.pem"]),
+    ({"chain_files": "/etc/key.pem /etc/chain.pem"}, ["/etc/key.pem"]),
+    ({"sni": "hash:/etc/sni"}, ["tls_server_sni_maps", "hash:/etc/sni"]),
+    ({"services": "submission/inet/smtpd_tls_chain_files = /etc/chain.pem\nsmtp/inet/syslog_name = x"}, []),
+    ({"services": "smtps/inet/smtpd_tls_chain_files = /etc/x.pem"}, ["smtps/inet", "/etc/x.pem"]),
+    ({"services": "smtps/inet/smtpd_tls_cert_file = /etc/x.pem"}, ["/etc/x.pem"]),
+    ({"services": "smtps/inet/smtpd_tls_eccert_file = /etc/x.pem"}, ["/etc/x.pem"]),
+    ({"services": "smtps/inet/tls_server_sni_maps = hash:/x"}, ["hash:/x"]),
+    ({"codes": (1, 0, 0)}, ["postconf fails"]),
+    ({"codes": (0, 1, 0), "sni": "cannot"}, ["cannot"]),
+    ({"codes": (0, 0, 1), "services": "fatal: bad"}, ["fatal: bad"]),
+])
+def test_postfix_serves_from_the_file_alone(values, words):
+    found = _gate.postfix_objections("/etc/chain.pem", postconf(**values))
+    assert bool(found) == bool(words)
+    for word in words:
+        assert word in " ".join(found)
+
+
+def test_postfix_is_checked_and_reloaded():
+    assert _gate.DAEMONS["postfix"].check == ("postfix", "check")
+    assert _gate.DAEMONS["postfix"].reload == ("postfix", "reload")
