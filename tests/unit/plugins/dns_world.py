@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import random
 import shutil
 import socket
 import subprocess
@@ -196,6 +197,7 @@ class World:
         self.directory = Path(directory)
         self.processes = []
         self.sockets = []
+        self.taken = set()
         self.ports = {name: self._free_port() for name in (
             "parents", "primary", "nsd", "knot", "unbound", "forwarder", "closed")}
         self.places = {
@@ -299,25 +301,28 @@ class World:
         return shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
 
     def _free_port(self):
+        """A port for a server: below those that the kernel and resolvers take for questions of their own."""
         while True:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                udp.bind(("127.0.0.1", 0))
-                port = udp.getsockname()[1]
-                with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-                    try:
-                        tcp.bind(("127.0.0.1", port))
-                        return port
-                    except OSError:
-                        continue
+            port = random.randrange(20000, 32000)
+            if port in self.taken:
+                continue
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+                try:
+                    udp.bind(("127.0.0.1", port))
+                    tcp.bind(("127.0.0.1", port))
+                    self.taken.add(port)
+                    return port
+                except OSError:
+                    continue
 
     def _blackhole(self):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("127.0.0.1", 0))
-        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        tcp.bind(udp.getsockname())
+        port = self._free_port()
+        udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+        udp.bind(("127.0.0.1", port))
+        tcp.bind(("127.0.0.1", port))
         tcp.listen(64)
         self.sockets += [udp, tcp]
-        return udp.getsockname()[1]
+        return port
 
     def _until(self, condition, what, patience=20):
         end = time.monotonic() + patience

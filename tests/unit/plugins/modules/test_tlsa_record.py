@@ -9,11 +9,12 @@ import hashlib
 import json
 import subprocess
 import time
+from unittest import mock
 
 import dns_world as lab
 import pytest
 import yaml
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils import basic
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,6 +26,14 @@ from ansible_collections.mailops.dane.plugins.modules import tlsa_record
 A, B, C = (f"3 1 1 {digest}" for digest in (lab.DIGEST_A, lab.DIGEST_B, lab.DIGEST_C))
 
 pytestmark = pytest.mark.real_dns
+
+
+try:
+    from ansible.module_utils.testing import patch_module_args as module_arguments
+except ImportError:
+    # ansible-core 2.18
+    def module_arguments(arguments):
+        return mock.patch.object(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def run(dns_world, capsys):
             "records": list(records), "server": "127.0.0.1", "port": dns_world.ports["primary"], "key_name": "dane.",
             "key_secret": lab.SECRET, "resolver": [f"127.0.0.1@{dns_world.ports['unbound']}"],
             "_ansible_check_mode": check, "_ansible_diff": True, **options}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
+        with module_arguments(arguments), pytest.raises(SystemExit):
             tlsa_record.main()
         return json.loads(capsys.readouterr().out)
     return run_module
