@@ -24,8 +24,8 @@ import trees
 from hosts import HOSTS, MAIL_HOSTS, RESOLVERS, SECONDARIES, SENDERS
 from machine import BUILD, REPO, LabError, fail, locked, require_packages, run, say, together
 
-UP_LIMIT = 60
-RESET_LIMIT = 40
+UP_LIMIT = 120
+RESET_LIMIT = 60
 
 
 def ready():
