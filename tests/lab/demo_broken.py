@@ -133,8 +133,8 @@ def flaws(result, switched):
         wrong.append("the judge saw no exposure")
     if not result["verified"]:
         wrong.append("nothing was delivered at all, so the failures prove nothing")
-    # the witness may have last seen the old key a moment before the switch
-    early = switched - result["from"] - 1.5
+    # exposure is counted from the witness's last look at the old key, a moment before the switch
+    early = switched - result["from"] - 2.0
     for failure in result["failures"]:
         if isinstance(failure, str) or failure["host"] != "mx1" or failure["at"] < early:
             wrong.append(f"a failure that nobody caused: {failure}")

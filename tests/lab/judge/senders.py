@@ -11,8 +11,8 @@ Postfix's smtp process logs, for one delivery at a time (so its process id links
 
 Instead of *Verified* it can be Trusted, Untrusted or Anonymous. A mismatch under ``dane-only`` ends in
 ``dsn=4.7.5, status=deferred (Server certificate not trusted)``. When a further address is left to try, only
-``4F2A: Server certificate not trusted`` is logged for the first one: a *stumble*, which counts as a failure here
-although the message may still get through.
+``4F2A: Server certificate not trusted`` is logged for the first one: a *stumble*, which makes the delivery a failure
+here although the message may still get through.
 """
 
 from __future__ import annotations
@@ -57,11 +57,12 @@ class Delivery(NamedTuple):
     verified: bool
     status: str
     reason: str
+    stumbled: bool = False
 
     @property
     def failed(self):
-        """Sent without verification is a failure too."""
-        return not (self.verified and self.status == "sent")
+        """Sent without verification, or only after another address had failed, is a failure too."""
+        return self.stumbled or not (self.verified and self.status == "sent")
 
 
 class Fetch(NamedTuple):
@@ -105,7 +106,6 @@ class PostfixLog:
     def __init__(self, sender, domains, near):
         self.sender, self.domains, self.near = sender, domains, near
         self.deliveries = []
-        self.stumbles = []
         self.queued = {}
         self._levels = {}
         self._warnings = {}
@@ -140,27 +140,28 @@ class PostfixLog:
             return
         stumble = _STUMBLE.match(text)
         if stumble:
-            self._stumbling.setdefault(pid, []).append((stumble["qid"], at, resolution, stumble["reason"]))
+            self._stumbling.setdefault(pid, []).append((stumble["qid"], stumble["reason"]))
 
     def _outcome(self, status, pid, at, resolution):
         levels = self._levels.pop(pid, {})
         warning = self._warnings.pop(pid, "")
-        stumbles = self._stumbling.pop(pid, [])
+        stumbles = [reason for qid, reason in self._stumbling.pop(pid, []) if qid == status["qid"]]
         self.queued.pop(status["qid"], None)
         host = self.domains.get(status["to"].rpartition("@")[2].lower())
         if host is None:
             return
-        for qid, when, width, reason in stumbles:
-            if qid == status["qid"]:
-                self.stumbles.append(Delivery(self.sender, host, when, width, False, "stumbled", reason))
         level = levels.get(status["relay"])
         verified = level == "Verified"
         reason = "" if verified and status["status"] == "sent" else status["reason"]
         if status["status"] == "sent" and not verified:
             reason = f"sent, but the TLS connection was {level or 'none'}, not Verified"
+        elif stumbles and not reason:
+            reason = f"{stumbles[0]}, at another address of the host"
         elif reason and warning:
             reason = f"{reason}; {warning}"
-        self.deliveries.append(Delivery(self.sender, host, at, resolution, verified, status["status"], reason))
+        self.deliveries.append(
+            Delivery(self.sender, host, at, resolution, verified, status["status"], reason, bool(stumbles))
+        )
 
 
 def fetches(lines, sender, near):

@@ -113,7 +113,7 @@ def presented(evidence, host):
 
 def steps(evidence, owner, host):
     """When the steps of this host's (first) rollover in the window were seen: {step: epoch}."""
-    shown = [p for p in presented(evidence, host) if p.key]
+    shown = [p for p in presented(evidence, host) if p.key and p.end > evidence.start]
     old = {p.key for p in shown if p.start <= evidence.start}
     later = [p for p in shown if p.key not in old]
     if not later:

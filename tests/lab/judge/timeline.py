@@ -115,7 +115,7 @@ class Picture:
         self._labels(happened)
         self._spans(happened)
         start = self.y
-        presented = story.presented(self.evidence, host)
+        presented = [p for p in story.presented(self.evidence, host) if p.end > self.evidence.start]
         for key in (p.key for p in sorted(presented, key=lambda p: p.start) if p.key):
             self.colour(key)
         self._records(owner, presented)
@@ -180,8 +180,10 @@ class Picture:
         end, height = self.evidence.end, 13
         for record in story.records(versions, self.evidence.start, end):
             key = keys.get(record)
-            role = "for no key presented here (standby)"
-            if key:
+            role = "of no key presented here (standby)"
+            if key and len(keys) == 1:
+                role = "record of the key presented"
+            elif key:
                 role = "record of the old key" if key.start <= self.evidence.start else "record of the new key"
             self._name(f"TLSA {record[:14]}…", role, len(servers), height, self.colour(key.key) if key else FAINT)
             rows = {s: story.segments(record, s, versions, self.evidence.start, end) for s in servers}
@@ -221,7 +223,6 @@ class Picture:
         self._name("deliveries", "one tick each; red: failed", len(senders), 13)
         for sender in senders:
             mine = [d for d in self.evidence.deliveries() if (d.sender, d.host) == (sender, host)]
-            mine += [d for d in self.evidence.stumbles() if (d.sender, d.host) == (sender, host)]
             self.text(LEFT - 8, self.y + 10, sender, 9, DIM, "end")
             for good in (True, False):  # failures on top
                 for d in (d for d in mine if d.failed is not good):

@@ -72,13 +72,9 @@ class Evidence:
         found = [d for log in self.senders.values() for d in log.deliveries if self.start <= d.at <= self.end]
         return sorted(found, key=lambda d: d.at)
 
-    def stumbles(self):
-        """First addresses that failed while a later one may have worked, in the window (list of Delivery)."""
-        return [d for log in self.senders.values() for d in log.stumbles if self.start <= d.at <= self.end]
-
     def failures(self):
-        """Outcomes that are failures, tries that stumbled, and messages never tried (list of Delivery or text)."""
-        found = [d for d in self.deliveries() if d.failed] + self.stumbles()
+        """Outcomes that are failures, and messages that were never tried (list of Delivery or text)."""
+        found = [d for d in self.deliveries() if d.failed]
         for name, log in sorted(self.senders.items()):
             found += [
                 f"{name}: message {qid}, queued {self.end - at:.0f} s before the end, has no outcome"

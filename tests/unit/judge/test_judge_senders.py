@@ -84,8 +84,20 @@ def test_a_first_address_that_mismatched_is_a_stumble():
         f"Verified TLS connection established to {PEER4}{TAIL}",
         outcome(),
     )
-    assert [d.failed for d in log.deliveries] == [False]
-    assert [(s.host, s.failed, s.reason) for s in log.stumbles] == [("mx1", True, "Server certificate not trusted")]
+    (delivery,) = log.deliveries
+    assert delivery.failed and delivery.status == "sent"
+    assert delivery.reason == "Server certificate not trusted, at another address of the host"
+
+
+def test_a_delivery_that_failed_at_both_addresses_is_one_failure():
+    log = read(
+        f"Untrusted TLS connection established to {PEER6}{TAIL}",
+        "4RXF5d: Server certificate not verified",
+        f"Untrusted TLS connection established to {PEER4}{TAIL}",
+        outcome(end="dsn=4.7.5, status=deferred (Server certificate not verified)"),
+    )
+    (delivery,) = log.deliveries
+    assert delivery.failed and delivery.reason == "Server certificate not verified"
 
 
 def test_suspended_by_the_queue_manager_is_a_failure():
