@@ -49,7 +49,7 @@ class Timing(NamedTuple):
 
     ``factor``: RFC 7671 section 8.1 says two TTLs or more. ``floor``: for resolvers that raise short TTLs. ``slack``:
     senders' own caches and the time between lookup and handshake. ``linger``: processes that outlive a reload.
-    ``ceiling``: the longest TTL that a version from before the ledger's first look can have had.
+    ``ceiling``: how long a version from before the ledger's first look may be in caches at least: nobody knows its TTL.
     """
 
     factor: int = 2
@@ -367,8 +367,8 @@ class Name(NamedTuple):
         first = self.looked_at is None or heard.intersection(self.unanswered)
         nothing_before = nothing_before or self.looked_at is not None and not self.unknown_until
         if first and not (nothing_before and all(not seen.version.records for seen in versions)):
-            longest = max([timing.ceiling] + [seen.version.ttl for seen in versions])
-            unknown_until = max(unknown_until, taken_at + timing.lifetime(longest))
+            longest = max(seen.version.ttl for seen in versions) if versions else 0
+            unknown_until = max(unknown_until, taken_at + max(timing.lifetime(longest), timing.ceiling))
         return self._replace(
             versions=versions, unanswered=tuple(sorted(unanswered)), security=look["security"], looked_at=taken_at,
             lame=tuple((address, since, looks) for address, (since, looks) in sorted(lame.items()) if address in asked),

@@ -123,7 +123,7 @@ options:
         type: int
         default: 300
       ceiling:
-        description: The longest TTL that a record from before the first look can have had, in seconds.
+        description: How long a record from before the first look may be in caches, in seconds.
         type: int
         default: 86400
 """

@@ -180,7 +180,7 @@ def test_what_a_server_gave_before_it_was_first_heard_is_unknown():
     name = name.observe(look(T0 + 500, V_AB, V_AB), TIMING)
     answer = deploy(name, T0 + 500)
     assert codes(answer) == ["history-unknown"]
-    assert answer.safe_at == T0 + 500 + TIMING.lifetime(TIMING.ceiling)
+    assert answer.safe_at == T0 + 500 + TIMING.ceiling
 
 
 @pytest.mark.parametrize(("looks", "accepted"), [
@@ -241,7 +241,7 @@ def test_a_look_at_another_name_is_refused():
 
 def test_what_was_before_the_first_look_is_unknown():
     name = Name(OWNER).observe(look(T0, V_AB), TIMING)
-    assert deploy(name, T0).safe_at == T0 + TIMING.lifetime(TIMING.ceiling)
+    assert deploy(name, T0).safe_at == T0 + TIMING.ceiling
     long = Name(OWNER).observe(look(T0, version(record("A"), record("B"), ttl=70)), TIMING)
     assert deploy(long, T0).safe_at == T0 + TIMING.lifetime(70)
     assert deploy(name.observe(look(T0 + 100, V_AB), TIMING), T0 + 101).yes
