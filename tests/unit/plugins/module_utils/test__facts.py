@@ -251,6 +251,8 @@ def test_an_algorithm_without_records_is_named():
     assert [endpoint["verdict"] for endpoint in facts["endpoints"]] == ["matched", "no match"]
     uncovered, = [finding for finding in facts["findings"] if finding["code"] == "algorithm-uncovered"]
     assert uncovered["algorithm"] == "rsa"
+    neither = observe(World(three([record(CA)]), {"192.0.2.1": both}))
+    assert neither["verdict"] == "no match" and "algorithm-uncovered" not in codes(neither)
     covered = observe(World(three([record(NEW), record(OLD)]), {"192.0.2.1": both}))
     assert covered["verdict"] == "matched" and codes(covered) == []
 
@@ -373,6 +375,16 @@ def test_an_alias_is_asked_where_it_leads_first():
     facts = observe(aliased(servers), services=(_facts.Service("mail.test", 25, "smtp"),))
     assert facts["services"][0]["owner"] == "_25._tcp.mx1.example.test."
     assert facts["endpoints"][0]["sni"] == "mx1.example.test" and facts["verdict"] == "matched"
+
+
+def test_an_alias_and_its_target_keep_their_endpoints_apart():
+    """The views are of one base domain, and of addresses that changed between two lookups."""
+    world = aliased(three([record(NEW)]))
+    world.presents["192.0.2.9"] = chain(OLD)
+    world.found["mx1.example.test"] = SimpleNamespace(addresses=("192.0.2.9",), security="secure")
+    facts = observe(world, services=(
+        _facts.Service("mail.test", 25, "smtp"), _facts.Service("mx1.example.test", 25, "smtp")))
+    assert [service["verdict"] for service in facts["services"]] == ["matched", "no match"]
 
 
 @pytest.mark.parametrize("target, security", [([], "secure"), ([record(NEW)], "insecure")])
