@@ -333,8 +333,9 @@ class _View:
             verdict, code = judge(chain, seen.version)
             verdicts.append(verdict)
             if verdict != MATCHED:
+                who = _who(seen.servers) if len(self.versions) > 1 else "every server that answered has"
                 reasons.append(_reason(
-                    code, f"{_who(seen.servers)} {_TEXTS[code].format(**self._words(seen, chain, endpoint))}",
+                    code, f"{who} {_TEXTS[code].format(**self._words(seen, chain, endpoint))}",
                     servers=list(seen.servers), records=sorted(map(str, seen.version.records))))
         if not reasons:
             combinations = sorted(set().union(*(matched(chain, seen.version) for seen in self.versions)))

@@ -150,6 +150,12 @@ def test_outcomes_are_distinct(case):
     assert endpoint["reasons"][0]["text"]
 
 
+def test_what_all_servers_have_is_not_told_of_each():
+    reason, = observe(World(three([record(OLD)]), {"192.0.2.1": chain(NEW)}))["endpoints"][0]["reasons"]
+    assert reason["text"].startswith("every server that answered has {3 1 1 aaaaaaaaaaaaaaaa}")
+    assert len(reason["servers"]) == 3
+
+
 def test_insecure_says_too_that_nothing_is_there():
     endpoint = observe(World(three([]), {"192.0.2.1": chain(NEW)}, security="insecure"))["endpoints"][0]
     assert endpoint["verdict"] == "insecure"
