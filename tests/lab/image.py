@@ -13,7 +13,7 @@ import shutil
 import tempfile
 
 from hosts import IMAGE_NAME
-from machine import LAB, podman, run, say
+from machine import LAB, LabError, podman, run, say
 
 PACKAGES = (
     "systemd systemd-sysv dbus procps iproute2 nftables rsyslog cron ca-certificates openssl "
@@ -24,11 +24,6 @@ PACKAGES = (
 # Documentation and translations are never read in the lab.
 LEFT_OUT = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"]
 SUITES = ("bookworm", "bookworm-updates", "bookworm-security")
-DEBIAN = (
-    "deb http://deb.debian.org/debian bookworm main\n"
-    "deb http://deb.debian.org/debian bookworm-updates main\n"
-    "deb http://deb.debian.org/debian-security bookworm-security main\n"
-)
 FILES = LAB / "files" / "image"
 SCRATCH = "mailops-dane-lab-"
 
@@ -47,7 +42,7 @@ def exists():
 
 
 def apt_sources():
-    """This machine's own sources of Debian 12, so that a mirror configured here is used; else Debian's."""
+    """This machine's own sources of Debian 12, so that a mirror configured here is used; else none."""
     found = []
     for path in [pathlib.Path("/etc/apt/sources.list"), *sorted(pathlib.Path("/etc/apt/sources.list.d").glob("*"))]:
         if not path.is_file():
@@ -55,7 +50,7 @@ def apt_sources():
         pairs = deb822_pairs(path.read_text()) if path.suffix == ".sources" else one_line_pairs(path.read_text())
         found += [f"deb {uri} {suite} main" for uri, suite in pairs if suite in SUITES]
     if not any(line.split()[2] == "bookworm" for line in found):
-        return DEBIAN
+        return ""
     return "\n".join(dict.fromkeys(found)) + "\n"
 
 
@@ -110,7 +105,8 @@ def mmdebstrap(tar, sources):
         '--customize-hook=chroot "$1" /usr/share/lab/customize',
         "bookworm",
         str(tar),
-        str(sources),
+        # Without sources mmdebstrap takes Debian's own.
+        *([str(sources)] if sources.read_text() else []),
     ]
 
 
