@@ -111,7 +111,7 @@ def views(hosts, now, enabling=False):
                 chains[one.chain.id] = one.chain.to_dict()
         found[owner] = {
             "chains": [chains[key] for key in sorted(chains)], "chains_known": known, "seen_at": min(times),
-            "enabling": enabling,
+            "versions": [version.to_dict() for version in memory(hosts, owner).served()], "enabling": enabling,
         }
     return found
 
@@ -190,13 +190,15 @@ def withdraw(hosts, now):
         served = memory(hosts, owner).served()
         there = set().union(*(version.records for version in served))
         ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
-        lingering = {record for host in mine
-                     for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))
-                     for record in one.chain.matches}
+        chains = [one.chain for host in mine
+                  for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))]
         gone = (there & ours) - wanted
         # A host that is in the middle of a rekey has records out of a key that this run does not know.
-        kept = gone if any(_holds(host) for host in mine) else gone & lingering
-        remove = gone - kept
+        stay = gone if any(_holds(host) for host in mine) else _needed(gone, there, chains)
+        remove = gone - stay
+        # What a chain that is presented matches stays for good, and is nothing to come back for.
+        kept = stay - {record for ledger in ledgers_of(mine, owner) for chain in ledger.chains.presented()
+                       for record in chain.matches}
         if kept:
             result["kept"][owner] = sorted(map(str, kept))
         result["published"][owner] = sorted(map(str, (ours & there) - remove | wanted & ours))
@@ -205,6 +207,13 @@ def withdraw(hosts, now):
             longest = max(version.ttl for version in served)
             result["intents"][owner] = Version(frozenset(there - remove), longest).to_dict()
     return result
+
+
+def _needed(gone, there, chains):
+    # A combination that goes as a whole is missed by no chain (RFC 7671 section 8.3); one that stays has to match all.
+    left = Version(frozenset(there - gone), 0)
+    return {record for chain in chains for record in gone & chain.matches
+            if not left.usable or record.combination in unmatched(chain, left)}
 
 
 def _holds(host):
