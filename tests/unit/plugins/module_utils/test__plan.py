@@ -1,0 +1,393 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a batch of hosts wants of the DNS."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.mailops.dane.plugins.module_utils import _plan
+from ansible_collections.mailops.dane.plugins.module_utils._errors import LedgerError, RecordError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Chains, Ledger, Name, Version, fine
+from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, version
+
+OTHER = "_25._tcp.mx2.example.test."
+A, B, C, D = (chain(key) for key in "ABCD")
+EMPTY, ONLY_A = version(ttl=60), version(record("A"))
+
+
+def host(number=1, serves=A, served=(ONLY_A,), ours=(), candidate=None, operation=None, history=(), owner=OWNER,
+         **more):
+    """The dict that the roles build. `served`: what each server gives. `history`: earlier looks at the endpoint."""
+    chains = Chains()
+    for at, one in [*history, (T0, serves)]:
+        chains = chains.observe([outcome(at, one, number, name=owner.split(".", 2)[2].rstrip("."))])
+    ledger = Ledger(chains=chains).with_name(Name(owner).observe(look(T0, *served, owner=owner), TIMING))
+    ledger = ledger.with_published(owner, ours)
+    told = ledger.to_dict()
+    told["operation"] = operation and {
+        "id": "1", "kind": "rekey", "target_spki": operation if isinstance(operation, str) else operation.spki,
+        "started": T0}
+    return {"host": f"mx{number}", "active": True, "owners": [owner], "combinations": ["3 1 1"], "ttl": 10,
+            "timing": TIMING._asdict(), "ledger": told, "candidate": candidate and candidate.to_dict(), **more}
+
+
+def rdata(plan, owner=OWNER):
+    """The records in a plan for one owner name (set of text)."""
+    return {text for entry in plan["records"] if entry["name"] == owner for text in entry["rdata"]}
+
+
+def texts(*records):
+    return {str(one) for one in records}
+
+
+# --------------------------------------------------------------------------------------------------------------- decide
+
+
+def enabled(number, operation=None):
+    return host(number, ours=[record("A")], operation=operation)
+
+
+def test_with_nothing_open_every_host_begins():
+    assert _plan.decide([enabled(1), enabled(2)]) == {"mx1": "new", "mx2": "new"}
+
+
+def test_an_open_operation_is_completed_and_none_is_begun():
+    decision = _plan.decide([enabled(1), enabled(2, B)])
+    assert decision["mx1"] is None and decision["mx2"]["target_spki"] == B.spki
+
+
+def test_idle_hosts_may_begin_beside_an_open_operation():
+    decision = _plan.decide([enabled(1), enabled(2, B)], "new")
+    assert decision["mx1"] == "new" and decision["mx2"]["target_spki"] == B.spki
+
+
+def test_an_open_operation_may_be_abandoned():
+    assert _plan.decide([enabled(1), enabled(2, B)], "abandon") == {"mx1": "new", "mx2": "new"}
+
+
+def test_a_host_that_was_never_enabled_is_named():
+    with pytest.raises(_plan.PlanError, match=f"mx2.*{OWNER}.*enable.yml"):
+        _plan.decide([enabled(1), host(2)])
+
+
+def test_a_ledger_that_is_none_is_named():
+    with pytest.raises(LedgerError):
+        _plan.decide([{**enabled(1), "ledger": {"operation": None}}])
+
+
+# -------------------------------------------------------------------------------------------------------------- publish
+
+
+def test_the_records_of_the_current_and_the_next_key():
+    plan = _plan.publish([host(ours=[record("A")], candidate=B)], T0)
+    assert plan["records"] == [{"name": OWNER, "rdata": sorted(texts(record("A"), record("B"))), "ttl": 10}]
+    assert plan["later"] == []
+    assert set(plan["published"][OWNER]) == texts(record("A"), record("B"))
+
+
+def test_the_intent_is_what_the_servers_will_give_with_the_longest_ttl():
+    served = [version(record("A"), ttl=70), version(record("A"), record("foreign"), ttl=40)]
+    plan = _plan.publish([host(served=served, candidate=B)], T0)
+    intent = Version.from_dict(plan["intents"][OWNER])
+    assert intent.records == {record("A"), record("B"), record("foreign")} and intent.ttl == 70
+
+
+def test_nothing_to_publish_is_no_change():
+    plan = _plan.publish([host(served=[version(record("A"), record("B"))], candidate=B)], T0)
+    assert plan["records"] == [] and plan["intents"] == {}
+    assert set(plan["published"][OWNER]) == texts(record("A"), record("B"))
+
+
+def test_one_server_without_a_record_is_reason_enough_to_publish():
+    served = [version(record("A"), record("B")), version(record("A"))]
+    assert record("B").data in str(_plan.publish([host(served=served, candidate=B)], T0)["records"])
+
+
+def test_a_standby_key_is_published_as_well():
+    assert texts(record("C")) <= rdata(_plan.publish([host(candidate=B, standby=C.to_dict())], T0))
+
+
+def test_hosts_that_share_a_name_publish_the_records_of_all():
+    hosts = [host(1, A, candidate=C, ttl=20), host(2, B, served=[version(record("A"), record("B"))], candidate=D)]
+    plan = _plan.publish(hosts, T0)
+    assert rdata(plan) == texts(*map(record, "ABCD"))
+    assert [entry["ttl"] for entry in plan["records"]] == [10], "the shorter of the two"
+
+
+def test_names_of_their_own_stay_apart():
+    hosts = [host(1, A, candidate=C), host(2, B, served=[version(record("B"))], owner=OTHER, candidate=D)]
+    plan = _plan.publish(hosts, T0)
+    assert rdata(plan) == texts(record("A"), record("C")) and rdata(plan, OTHER) == texts(record("B"), record("D"))
+
+
+def test_only_the_last_host_is_pending():
+    hosts = [host(1, active=False, ours=[record("A")]),
+             host(2, B, served=[version(record("B"))], owner=OTHER, candidate=D)]
+    plan = _plan.publish(hosts, T0)
+    assert rdata(plan, OTHER) == texts(record("B"), record("D")) and rdata(plan) == set()
+
+
+def test_an_idle_host_that_shares_the_name_is_not_forgotten():
+    hosts = [host(1, A, active=False), host(2, B, served=[version(record("B"))], candidate=D)]
+    assert rdata(_plan.publish(hosts, T0)) == texts(record("A"), record("B"), record("D"))
+
+
+def test_every_combination_that_is_published_has_to_match_the_next_chain():
+    """RFC 7671 section 8: somebody else's 3 1 2 and 3 0 1 hold the next chain as well."""
+    served = version(record("A"), record("A", "3 1 2"), record(("A", 1), "3 0 1"))
+    plan = _plan.publish([host(served=[served], candidate=B)], T0)
+    assert texts(record("B"), record("B", "3 1 2"), record(("B", 1), "3 0 1")) <= rdata(plan)
+    assert fine(B, Version.from_dict(plan["intents"][OWNER]))
+
+
+def test_the_combination_of_an_issuer_that_matches_anyway_is_left_alone():
+    served = version(record("A"), record("ca", "2 1 1"))
+    assert texts(record("ca", "2 1 1")).isdisjoint(rdata(_plan.publish([host(served=[served], candidate=B)], T0)))
+
+
+def test_what_is_kept_published_follows_the_options():
+    plan = _plan.publish([host(candidate=B, combinations=["3 1 1", "3 1 2"])], T0)
+    assert rdata(plan) == texts(*(record(key, combination) for key in "AB" for combination in ("3 1 1", "3 1 2")))
+
+
+def test_records_that_match_what_is_served_are_adopted_and_foreign_ones_are_not():
+    served = version(record("A"), record("A", "3 1 2"), record("foreign"), record("A")._replace(usage=1))
+    plan = _plan.publish([host(served=[served], ours=[record("old")])], T0)
+    assert set(plan["published"][OWNER]) == texts(record("A"), record("A", "3 1 2"), record("old"))
+
+
+# ------------------------------------------------------------------------------------------------------------- enabling
+
+
+def test_the_first_records_come_when_only_the_chain_they_are_for_may_be_met():
+    virgin = {"served": [EMPTY], "candidate": B}
+    for hosts in ([host(serves=A, **virgin)], [host(serves=B, history=[(T0 - 29, A)], **virgin)],
+                  [host(serves=B, **{**virgin, "candidate": None})],
+                  [host(1, B, **virgin), host(2, A, **{**virgin, "candidate": C})]):
+        plan = _plan.publish(hosts, T0, enabling=True)
+        assert plan == {"records": [], "intents": {}, "published": {}, "later": [OWNER]}
+    assert rdata(_plan.publish([host(serves=B, **virgin)], T0, enabling=True)) == texts(record("B"))
+    lingering = host(serves=B, history=[(T0 - 29, A)], **virgin)
+    assert rdata(_plan.publish([lingering], T0 + 31, enabling=True)) == texts(record("B"))
+
+
+def test_a_name_with_records_is_published_at_once():
+    assert rdata(_plan.publish([host(candidate=B)], T0, enabling=True)) == texts(record("A"), record("B"))
+
+
+def test_one_name_waits_and_the_other_does_not():
+    hosts = [host(1, A, served=[EMPTY], candidate=B), host(2, C, served=[EMPTY], candidate=C, owner=OTHER)]
+    plan = _plan.publish(hosts, T0, enabling=True)
+    assert plan["later"] == [OWNER] and rdata(plan, OTHER) == texts(record("C"))
+
+
+# ------------------------------------------------------------------------------------------------------------- withdraw
+
+BOTH = version(record("A"), record("B"))
+
+
+def after(**more):
+    """A host that serves B and has A's record to withdraw."""
+    return host(**{"serves": B, "served": [BOTH], "ours": [record("A"), record("B")], "candidate": B, **more})
+
+
+def test_the_records_of_a_key_that_nobody_presents_go():
+    plan = _plan.withdraw([after(operation=B)], T0)
+    assert plan["records"] == [{"name": OWNER, "rdata": [str(record("A"))]}]
+    assert Version.from_dict(plan["intents"][OWNER]).records == {record("B")}
+    assert set(plan["published"][OWNER]) == texts(record("B")) and plan["kept"] == {}
+
+
+def test_the_intent_of_a_withdrawal_has_the_longest_ttl():
+    plan = _plan.withdraw([after(served=[version(*BOTH.records, ttl=5), version(*BOTH.records, ttl=50)])], T0)
+    assert plan["intents"][OWNER]["ttl"] == 50
+
+
+@pytest.mark.parametrize("more", [
+    {"serves": A}, {"history": [(T0 - 29, A)]}, {"candidate": A}, {"standby": A.to_dict()},
+])
+def test_the_records_of_a_key_that_may_be_met_or_is_held_ready_stay(more):
+    assert _plan.withdraw([after(**more)], T0)["records"] == []
+
+
+def test_a_record_that_lingers_is_kept_and_named():
+    plan = _plan.withdraw([after(history=[(T0 - 29, A)])], T0)
+    assert plan["kept"] == {OWNER: [str(record("A"))]}
+    assert set(plan["published"][OWNER]) == texts(record("A"), record("B"))
+
+
+def test_foreign_records_are_never_touched():
+    served = version(*BOTH.records, record("foreign"), record("x")._replace(usage=0))
+    assert rdata(_plan.withdraw([after(served=[served])], T0)) == texts(record("A"))
+    assert _plan.withdraw([after(ours=[record("B")])], T0)["records"] == []
+
+
+def test_what_is_not_there_is_not_removed():
+    plan = _plan.withdraw([after(served=[version(record("B"))])], T0)
+    assert plan["records"] == [] and set(plan["published"][OWNER]) == texts(record("B"))
+
+
+def test_a_name_without_any_answer_is_left_alone():
+    assert _plan.withdraw([after(served=[])], T0)["records"] == []
+
+
+def test_a_host_in_the_middle_of_a_rekey_holds_withdrawals_at_its_names():
+    """Its next key is published, and this run does not know it."""
+    served = [version(*map(record, "ABC"))]
+    ours = [record("A"), record("B"), record("C")]
+    middle = host(2, A, served, ours, operation=C)
+    plan = _plan.withdraw([after(served=served, ours=ours), middle], T0)
+    assert plan["records"] == [] and texts(record("C")) <= set(plan["kept"][OWNER])
+    known = host(2, A, served, ours, operation=C, candidate=C)
+    assert _plan.withdraw([after(served=served, ours=ours), known], T0)["records"] == []
+    begun = host(2, B, served, ours, operation="")
+    assert rdata(_plan.withdraw([after(served=served, ours=ours), begun], T0)) == texts(record("A"), record("C"))
+
+
+def test_what_one_host_still_needs_the_other_does_not_withdraw():
+    needs = host(2, A, [BOTH], [record("A")])
+    plan = _plan.withdraw([after(), needs], T0)
+    assert plan["records"] == [] and texts(record("A")) <= set(plan["published"][OWNER])
+
+
+def test_a_combination_that_was_given_up_goes_when_others_are_kept():
+    served = version(record("A"), record("A", "3 1 2"))
+    given_up = host(served=[served], ours=served.records, candidate=A, combinations=["3 1 2"])
+    plan = _plan.withdraw([given_up], T0)
+    assert rdata(plan) == texts(record("A")) and plan["kept"] == {}
+    lingering = host(serves=B, history=[(T0 - 9, A)], candidate=B, combinations=["3 1 2"], ours=served.records, served=[
+        version(*served.records, record("B", "3 1 2"))])
+    plan = _plan.withdraw([lingering], T0)
+    assert rdata(plan) == texts(record("A")) and plan["kept"] == {OWNER: [str(record("A", "3 1 2"))]}
+
+
+def test_a_combination_that_a_foreign_record_keeps_there_has_to_go_on_matching():
+    served = version(record("A"), record("A", "3 1 2"), record("foreign"))
+    given_up = host(served=[served], ours=[record("A"), record("A", "3 1 2")], candidate=A, combinations=["3 1 2"])
+    plan = _plan.withdraw([given_up], T0)
+    assert plan["records"] == [] and texts(record("A")) <= set(plan["published"][OWNER])
+    assert plan["kept"] == {}, "it stays for good: the operation may be closed"
+
+
+# ---------------------------------------------------------------------------------------------------------------- views
+
+
+def test_a_view_has_every_chain_that_may_be_met_at_the_name():
+    hosts = [host(1, B, history=[(T0 - 29, A)]), host(2, C), host(3, D, owner=OTHER)]
+    view = _plan.views(hosts, T0)[OWNER]
+    assert {Chain.from_dict(one) for one in view["chains"]} == {A, B, C}
+    assert view["chains_known"] is True and view["seen_at"] == T0 and view["enabling"] is False
+    assert {Chain.from_dict(one) for one in _plan.views(hosts, T0 + 30)[OWNER]["chains"]} == {B, C}
+
+
+def test_a_view_is_as_old_and_as_complete_as_the_worst_of_its_hosts():
+    old = host(2, C)
+    old["ledger"]["chains"]["looked_at"] = T0 - 99
+    assert _plan.views([host(1), old], T0)[OWNER]["seen_at"] == T0 - 99
+    unseen = host(2, C)
+    unseen["ledger"]["chains"]["looked_at"] = None
+    view = _plan.views([host(1), unseen], T0)[OWNER]
+    assert view["chains_known"] is False and view["seen_at"] == 0
+    silent = host(2, "silent")
+    assert _plan.views([host(1), silent], T0)[OWNER]["chains_known"] is False
+
+
+def test_a_view_has_what_every_server_gives():
+    view = _plan.views([host(served=[BOTH, EMPTY])], T0, enabling=True)[OWNER]
+    assert {Version.from_dict(one) for one in view["versions"]} == {BOTH, EMPTY} and view["enabling"] is True
+
+
+# ------------------------------------------------------------------------------------------ memories, candidates, rest
+
+
+def test_memories_are_the_cautious_union():
+    late = host(2, served=[version(record("A"))])
+    early = host(1, served=[BOTH])
+    told = _plan.memories([early, late])
+    assert {Version.from_dict(one) for one in told[OWNER]["versions"]} == {version(record("A")), BOTH}
+    assert _plan.memory([], OWNER) == Name(OWNER)
+
+
+def test_candidates_come_with_what_they_replace():
+    told = _plan.candidates([host(1, candidate=B), host(2, C), host(3, candidate=D, active=False)])
+    assert told == {OWNER: [{"host": "mx1", "chain": B.to_dict(), "replaced": [A.to_dict()]}]}
+
+
+def test_owners_are_those_of_active_hosts():
+    assert _plan.owners([host(1), host(2), host(3, owner=OTHER, active=False)]) == [OWNER]
+    assert _plan.owners([]) == []
+
+
+def test_linger_seconds():
+    lingering = host(serves=B, history=[(T0 - 20, A), (T0 - 10, B)])
+    assert _plan.linger_seconds([lingering], T0) == 21
+    assert _plan.linger_seconds([lingering], T0 + 19.5) == 1
+    assert _plan.linger_seconds([lingering], T0 + 20) == 0
+    assert _plan.linger_seconds([host()], T0) == 0
+    assert _plan.linger_seconds([{**lingering, "active": False}], T0) == 0
+    longer = host(2, serves=B, history=[(T0 - 10, A)])
+    assert _plan.linger_seconds([lingering, longer], T0) == 31
+
+
+def test_foreign_records_are_named():
+    served = version(record("A"), record("stranger"), record("ours"), record("x")._replace(usage=1))
+    told = _plan.foreign([host(served=[served], ours=[record("ours")])])
+    assert list(told) == [OWNER] and len(told[OWNER]) == 2
+    assert str(record("stranger")) in told[OWNER] and any("PKIX" in text for text in told[OWNER])
+    assert _plan.foreign([host()]) == {}
+
+
+# ---------------------------------------------------------------------------------------------------------- the options
+
+
+def test_unknown_options_are_named_with_the_nearest_known_one():
+    known = {"dane_names", "dane_services", "dane_wait"}
+    found = _plan.unknown_options({"dane_nmaes", "dane_names", "danish", "dane_private_x", "dane_zzzzzz"}, known)
+    assert found == ["unknown option dane_nmaes, did you mean dane_names?", "unknown option dane_zzzzzz"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    (["3 1 1"], ["3 1 1"]), (["DANE-EE SPKI SHA2-256", "3 1 2"], ["3 1 1", "3 1 2"]),
+])
+def test_combinations_that_can_be_kept(given, kept):
+    assert _plan.combinations(given) == kept
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    (["1 1 1"], "PKIX"), (["2 1 1"], "issuer"), (["3 0 1"], "renewal"), (["3 1 0"], "too large"), ([], "empty"),
+])
+def test_combinations_that_cannot_be_kept(given, words):
+    with pytest.raises(_plan.PlanError, match=words):
+        _plan.combinations(given)
+
+
+@pytest.mark.parametrize("given", [["3 1"], ["3 1 1 00"], ["3 1 9"], ["x y z"], [None], [311]])
+def test_combinations_that_are_none(given):
+    with pytest.raises(RecordError):
+        _plan.combinations(given)
+
+
+def test_owner_names():
+    assert _plan.owner_names(["MX1.example.test.", "b.test"], [{"port": 25}, {"port": 465}]) == [
+        OWNER, "_465._tcp.mx1.example.test.", "_25._tcp.b.test.", "_465._tcp.b.test."]
+    with pytest.raises(RecordError):
+        _plan.owner_names(["not a host"], [{"port": 25}])
+
+
+def test_option_names():
+    entries = {"main": {"options": {"b": {}, "a": {}}}, "other": {}, "more": {"options": None}}
+    assert _plan.option_names({"argument_specs": entries}) == ["a", "b"]
+
+
+def test_problems_are_named():
+    looks = [look(T0, EMPTY), look(T0, EMPTY, security="insecure"), look(T0)]
+    looks[1]["findings"] = ["no DS"]
+    outcomes = [outcome(T0, A), outcome(T0, "no-tls", 2), outcome(T0, "no-tls", 2), outcome(T0, "silent", 3),
+                outcome(T0, "no-chain-for-algorithm")]
+    found = _plan.problems(looks, outcomes)
+    assert len(found) == 4
+    assert "insecure" in found[0] and "no DS" in found[0] and "no authoritative server" in found[1]
+    assert endpoint(2)["address"] in found[2] and "no TLS" in found[2] and endpoint(3)["address"] in found[3]
+    assert _plan.problems([look(T0, EMPTY)], [outcome(T0, A)]) == []
