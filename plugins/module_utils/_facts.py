@@ -124,9 +124,10 @@ def observe(request, world):
             view.take_dns(looks, resolved)
     if ENDPOINTS in request.parts:
         targets = dict.fromkeys((view.target, tuple(view.addresses)) for view in views if view.addresses)
-        outcomes = world.shake(list(targets), valid_at)
+        outcomes = _grouped(world.shake(list(targets), valid_at), lambda outcome: Service(
+            *(outcome["endpoint"][part] for part in ("name", "port", "starttls"))))
         for view in views:
-            view.take_outcomes(outcomes)
+            view.take_outcomes(outcomes.get(view.target, ()))
     file = world.file(sorted({view.base for view in views}), valid_at) if request.file else None
     return _facts(request, domains, views, file, now, valid_at)
 
@@ -152,6 +153,13 @@ def _facts(request, domains, views, file, now, valid_at):
     }
     facts["report"] = report(facts, DNS in request.parts, ENDPOINTS in request.parts)
     return facts
+
+
+def _grouped(things, key):
+    groups = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return groups
 
 
 def _bare(name):
@@ -252,11 +260,8 @@ class _View:
                 break
 
     def take_outcomes(self, outcomes):
-        self.outcomes = [
-            outcome for outcome in outcomes
-            if outcome["endpoint"]["address"] in self.addresses
-            and tuple(outcome["endpoint"][part] for part in ("name", "port", "starttls")) == self.target
-        ]
+        # Another service may have the same base domain, and other addresses.
+        self.outcomes = [outcome for outcome in outcomes if outcome["endpoint"]["address"] in self.addresses]
 
     # ---- judging
 
@@ -645,16 +650,21 @@ def _judge_file(file, views):
 def report(facts, with_dns=True, with_endpoints=True):
     """The facts for a person, a line each: brief on success, and the reason in its place on failure (list of str)."""
     lines, done = [], set()
+    services = {_key(service): service for service in facts["services"]}
+    endpoints = _grouped(facts["endpoints"], _key)
+    findings = _grouped(facts["findings"], lambda finding: (finding["host"], finding["owner"]))
+
+    def of(key):
+        done.add(key)
+        service = services[key]
+        return _service_lines(
+            service, endpoints.get(key, ()), findings.get((service["host"], service["owner"]), ()), with_dns)
+
     for domain in facts["domains"]:
         lines.append(f"{domain['domain']}: {domain['verdict'] or 'not judged'}")
         lines += [f"  ! {reason['text']}" for reason in domain["reasons"]]
-        for service in facts["services"]:
-            if service["host"] in domain["hosts"] and (service["port"], service["starttls"]) == (25, "smtp"):
-                done.add((service["host"], service["port"], service["starttls"]))
-                lines += ["  " + line for line in _service_lines(service, facts, with_dns)]
-    for service in facts["services"]:
-        if (service["host"], service["port"], service["starttls"]) not in done:
-            lines += _service_lines(service, facts, with_dns)
+        lines += ["  " + line for host in domain["hosts"] for line in of((host, 25, "smtp"))]
+    lines += [line for key in services if key not in done for line in of(key)]
     if facts["file"]:
         lines.append(f"{facts['file']['path']}: {facts['file']['verdict'] or 'not judged'}")
         lines += [f"  ! {finding['level']}: {finding['text']}" for finding in facts["findings"] if "path" in finding]
@@ -663,22 +673,20 @@ def report(facts, with_dns=True, with_endpoints=True):
     return lines
 
 
-def _service_lines(service, facts, with_dns):
+def _key(thing):
+    return thing["host"], thing["port"], thing["starttls"]
+
+
+def _service_lines(service, endpoints, findings, with_dns):
     alias = f" (alias of {service['name']})" if service["name"] != service["host"] else ""
     lines = [f"{service['host']}:{service['port']}{alias}: {service['verdict'] or 'not judged'}"
              + (f"; {_servers_in_short(service)}" if with_dns else "")]
     told = {reason["text"] for reason in service["reasons"]}
     lines += [f"  ! {text}" for text in sorted(told)]
-    for endpoint in facts["endpoints"]:
-        if (endpoint["host"], endpoint["port"], endpoint["starttls"]) != (
-                service["host"], service["port"], service["starttls"]):
-            continue
-        if endpoint["verdict"] is None and endpoint["outcome"] != "chain":
-            continue
-        lines += _endpoint_lines(endpoint, told)
-    own = [finding for finding in facts["findings"]
-           if (finding["owner"], finding["host"]) == (service["owner"], service["host"]) and finding["level"] != NOTE]
-    return lines + [f"  ! {finding['level']}: {finding['text']}" for finding in own]
+    for endpoint in endpoints:
+        if endpoint["verdict"] is not None or endpoint["outcome"] == "chain":
+            lines += _endpoint_lines(endpoint, told)
+    return lines + [f"  ! {finding['level']}: {finding['text']}" for finding in findings if finding["level"] != NOTE]
 
 
 def _servers_in_short(service):

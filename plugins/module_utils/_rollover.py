@@ -356,7 +356,7 @@ class Name(NamedTuple):
             kept = True
             if not any(address in servers for servers, gone in memory.values()):
                 unanswered.append(address)
-        for servers, gone in memory.values():
+        for servers, _gone in memory.values():
             servers &= asked
         complete = bool(asked) and not kept
         versions = tuple(

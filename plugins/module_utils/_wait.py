@@ -44,14 +44,9 @@ def one_look(names, memories, candidates, timing, settings, clock):
 
 
 def _addresses(bases, settings):
-    found = {}
-    for base in bases:
-        try:
-            found[base] = list(_dns.addresses(base, settings).addresses)
-        except DnsError:
-            # A host without an address is named by whoever needs one; here it must not hide what was seen.
-            found[base] = []
-    return found
+    # A host without an address is named by whoever needs one; here it must not hide what was seen.
+    found = _dns.addresses_of(bases, settings)
+    return {base: [] if isinstance(one, DnsError) else list(one.addresses) for base, one in found.items()}
 
 
 def states(memory, now, timing):

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 
 from hosts import IMAGE_NAME
-from machine import LAB, LabError, podman, run, say
+from machine import LAB, podman, run, say
 
 PACKAGES = (
     "systemd systemd-sysv dbus procps iproute2 nftables rsyslog cron ca-certificates openssl "
