@@ -70,7 +70,8 @@ sanity-2.18: venv ## ansible-test sanity with ansible-core 2.18
 molecule: collection ## every molecule scenario, one after the other (SCENARIO=name for one)
 	@test -n "$(strip $(SCENARIO))" || { echo "No scenario below molecule/" >&2; exit 1; }
 	@for scenario in $(SCENARIO); do \
-		echo "molecule test: $$scenario"; $(BIN)/molecule test -s "$$scenario" </dev/null || exit 1; \
+		echo "molecule test: $$scenario"; \
+		$(BIN)/python tests/lab/hold.py --down $(BIN)/molecule test -s "$$scenario" </dev/null || exit 1; \
 	done
 
 demo: collection ## two real mail hosts change their keys while DANE-only senders deliver

@@ -10,6 +10,7 @@ The short times are the lab's own: its TTL is 10 s, its resolvers raise nothing,
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 
@@ -42,3 +43,7 @@ def write(lab_file):
     target.write_text(json.dumps(variables(lab), indent=1) + "\n", encoding="utf-8")
     target.chmod(0o600)
     return target
+
+
+if __name__ == "__main__":
+    print(write(sys.argv[1]))

@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 LAB = pathlib.Path(__file__).resolve().parent
 ROOT = LAB.parents[1]
@@ -28,6 +30,8 @@ from judge import timeline, verdict
 from judge.labfile import Lab
 
 HOLD_LIMIT = 600
+RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Failed(Exception):
@@ -44,8 +48,32 @@ def lab(*command):
         raise Failed(f"lab.py {' '.join(command[:2])} ended with {done.returncode}")
 
 
-class Scene:
-    """A fresh lab from ``with`` to the end of the block, with all that was started taken down again."""
+class Played(NamedTuple):
+    """What became of a playbook."""
+
+    command: list
+    returncode: int
+    output: str
+    seconds: float
+
+    @property
+    def recap(self):
+        """What the recap counts: {host: {"ok": 12, "changed": 0, ...}}."""
+        _before, _title, recap = self.output.rpartition("PLAY RECAP")
+        return {found["host"]: {key: int(number) for key, number in re.findall(r"(\w+)=(\d+)", found["counts"])}
+                for found in RECAP.finditer(recap)}
+
+    @property
+    def changed(self):
+        """How many tasks changed something: {host: number}."""
+        return {host: counts["changed"] for host, counts in self.recap.items()}
+
+
+class Stage:
+    """A lab that is up, and what may be done and seen on it.
+
+    :param name: of the directory below build/ for what comes out.
+    """
 
     def __init__(self, name):
         self.name = name
@@ -53,37 +81,23 @@ class Scene:
         self.witness_file = self.out / "witness.jsonl"
         self.witness = None
         self.began = time.monotonic()
-        self.hold = None
         self.lab_file = ROOT / "build" / "lab" / "lab.json"
+        self.about = None
+        self.lab = None
 
-    def __enter__(self):
+    def clear(self):
+        """An empty place for what comes out."""
         self.out.mkdir(parents=True, exist_ok=True)
         self.witness_file.unlink(missing_ok=True)
         # Empty: a configuration of the machine or of the user must not decide how the collection behaves here.
         (self.out / "ansible.cfg").write_text("", encoding="utf-8")
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, _interrupted)
-        try:
-            self.hold = machine.locked(HOLD_LIMIT)
-            self.hold.__enter__()
-            os.environ[machine.HELD] = "1"
-            lab("up", "--fresh")
-            self.about = json.loads(self.lab_file.read_text(encoding="utf-8"))
-            group_vars.write(self.lab_file)
-            self.lab = Lab(self.lab_file)
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
 
-    def __exit__(self, *_exc):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        self.stop_watching()
-        if os.environ.get(machine.HELD):
-            subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
-            del os.environ[machine.HELD]
-            self.hold.__exit__(None, None, None)
+    def enter(self):
+        """Read the description of the lab, and write a user's variables beside its inventory."""
+        self.about = json.loads(self.lab_file.read_text(encoding="utf-8"))
+        group_vars.write(self.lab_file)
+        self.lab = Lab(self.lab_file)
+        return self
 
     def say(self, text):
         """A line of progress."""
@@ -101,10 +115,10 @@ class Scene:
             "PATH": f"{PLAYBOOK.parent}:{os.environ['PATH']}",
         }
 
-    def command(self, playbook, *arguments):
+    def command(self, playbook, *arguments, limit="mailservers"):
         """The command line of a user for a playbook of the collection, or a playbook file (list of str)."""
         name = str(playbook) if "/" in str(playbook) else f"mailops.dane.{playbook}"
-        return [str(PLAYBOOK), name, "-l", "mailservers", *arguments]
+        return [str(PLAYBOOK), name, *(["-l", limit] if limit else []), *arguments]
 
     def play(self, playbook, *arguments):
         """Run a playbook in the foreground.
@@ -116,6 +130,24 @@ class Scene:
         done = subprocess.run(command, env=self.environment(), stdin=subprocess.DEVNULL, check=False)
         if done.returncode:
             raise Failed(f"{playbook} ended with {done.returncode}")
+
+    def run(self, playbook, *arguments, env=None, ansible=None, limit="mailservers"):
+        """Run a playbook and keep what it says, whatever becomes of it (Played).
+
+        :param env: variables beside those of :meth:`environment`. :param ansible: another ansible-playbook (path).
+        :param limit: of the hosts, empty for all that the playbook names.
+        """
+        command = self.command(playbook, *arguments, limit=limit)
+        if ansible:
+            command[0] = str(ansible)
+        self.say("$ " + " ".join(["ansible-playbook", *command[1:]]))
+        environment = {**self.environment(), **(env or {})}
+        environment["PATH"] = f"{pathlib.Path(command[0]).parent}:{environment['PATH']}"
+        began = time.monotonic()
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+        print(done.stdout, flush=True)
+        return Played(command, done.returncode, COLOURS.sub("", done.stdout), time.monotonic() - began)
 
     def watch(self):
         """Start the witness."""
@@ -156,14 +188,17 @@ class Scene:
                 raise Failed(f"{what} did not happen within {limit:.0f} s")
             time.sleep(0.5)
 
-    def judge(self, start, expect_new_keys=True, extra_records=0):
-        """The verdict on the time since ``start`` (epoch); keeps everything; the result dict of the judge."""
-        end = time.time()
+    def judge(self, start, expect_new_keys=True, extra_records=0, end=None, suffix=""):
+        """The verdict on the time since ``start`` (epoch); keeps everything; the result dict of the judge.
+
+        :param end: epoch, now where it is not given. :param suffix: of the names of the files that are kept.
+        """
+        end = end or time.time()
         self.stop_watching()
         evidence = self.lab.evidence(self.witness_file, start, end)
         result = verdict.judge(evidence, True, expect_new_keys, extra_records)
-        (self.out / "verdict.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        (self.out / "timeline.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")
+        (self.out / f"verdict{suffix}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        (self.out / f"timeline{suffix}.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")
         for line in verdict.explain(result):
             self.say(line)
         return result
@@ -171,6 +206,36 @@ class Scene:
     def verdict_line(self, result):
         """The last line."""
         return verdict.render(result, self.name)
+
+
+class Scene(Stage):
+    """A fresh lab from ``with`` to the end of the block, with all that was started taken down again."""
+
+    hold = None
+
+    def __enter__(self):
+        self.clear()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _interrupted)
+        try:
+            self.hold = machine.locked(HOLD_LIMIT)
+            self.hold.__enter__()
+            os.environ[machine.HELD] = "1"
+            lab("up", "--fresh")
+            self.enter()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_exc):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self.stop_watching()
+        if os.environ.get(machine.HELD):
+            subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
+            del os.environ[machine.HELD]
+            self.hold.__exit__(None, None, None)
 
 
 def _interrupted(number, _frame):

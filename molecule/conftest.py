@@ -1,0 +1,88 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fixtures of all scenarios: the lab, the installed playbooks, what may not change, senders and verdicts.
+
+Molecule runs pytest after it has started the lab (molecule/shared/create.yml). Tests with the argument ``host`` run
+once per mail host, through testinfra; the others once.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "lab"))
+
+import snapshot
+from scene import Stage
+
+
+@pytest.fixture(scope="session")
+def stage():
+    """The lab of this scenario with all that can be done on it (scene.Stage)."""
+    scenario = os.environ.get("MOLECULE_SCENARIO_NAME", "by-hand")
+    made = Stage(f"molecule/{scenario}")
+    made.out.mkdir(parents=True, exist_ok=True)
+    made.clear()
+    yield made.enter()
+    made.stop_watching()
+
+
+@pytest.fixture(scope="session")
+def lab(stage):
+    """What lab.json says (dict)."""
+    return stage.about
+
+
+@pytest.fixture(scope="session")
+def mail_hosts(stage):
+    """Short names of the mail hosts, each with its base domain: {"mx1": "mx1.example.test", ...}."""
+    return stage.lab.names
+
+
+@pytest.fixture(scope="session")
+def play(stage):
+    """``play("rekey", "-e", "x=1", env={}, check=True, core="2.18", limit="mx1.example.test")``: run it as a user does.
+
+    A playbook of the installed collection by its name, or a playbook file by its path. With ``check`` the test fails
+    when the playbook does. Returns scene.Played: returncode, output, recap, changed.
+    """
+
+    def run(playbook, *arguments, env=None, check=True, core=None, limit="mailservers"):
+        ansible = ROOT / "build" / f"venv-{core}" / "bin" / "ansible-playbook" if core else None
+        played = stage.run(playbook, *arguments, env=env, ansible=ansible, limit=limit)
+        if check:
+            assert played.returncode == 0, f"{playbook} ended with {played.returncode}:\n{played.output[-3000:]}"
+        return played
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def records(stage):
+    """``records()``: the TLSA records of every mail host at every server address (see snapshot.tlsa_records)."""
+    return lambda: snapshot.tlsa_records(stage.lab.names.values())
+
+
+@pytest.fixture(scope="session")
+def zone_hash(records):
+    """``zone_hash()``: all of the zone, to be compared with an earlier one (dict, so that a difference is shown)."""
+    return lambda: {**snapshot.zone_content(), **records()}
+
+
+@pytest.fixture(scope="session")
+def file_hashes():
+    """``file_hashes("mx1")``: digest, mode and owner of every file that the collection could touch there (dict)."""
+    return snapshot.files
+
+
+@pytest.fixture(scope="session")
+def everything(stage, zone_hash, file_hashes):
+    """``everything()``: the zone and the files of all mail hosts, to be compared with an earlier state (dict)."""
+    return lambda: {"zone": zone_hash(), **{host: file_hashes(host) for host in stage.lab.names}}

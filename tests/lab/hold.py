@@ -1,0 +1,56 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hold the lab for a command and for all that it starts: hold.py [--down] COMMAND [ARGUMENT ...]
+
+Nobody else on this machine starts, resets or removes a lab meanwhile. With --down the lab is taken down afterwards,
+whatever became of the command.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+LAB = pathlib.Path(__file__).resolve().parent
+
+sys.path.insert(0, str(LAB))
+import machine
+
+# Somebody else's scene, and one more that waits too.
+PATIENCE = 1200
+
+
+def main(arguments):
+    """Run the command; its exit status."""
+    down = arguments[:1] == ["--down"]
+    command = arguments[1:] if down else arguments
+    if not command:
+        sys.exit(__doc__)
+    try:
+        with machine.locked(PATIENCE):
+            os.environ[machine.HELD] = "1"
+            return held(command, down)
+    except machine.LabError as error:
+        machine.fail(error)
+
+
+def held(command, down):
+    """The same, with the lab held."""
+    process = subprocess.Popen(command)
+    # The command ends first and cleans up; Ctrl-C at a terminal reaches it without our help.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: process.send_signal(signal.SIGTERM))
+    status = process.wait()
+    if down:
+        subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
