@@ -142,8 +142,8 @@ def test_a_broken_file_in_a_directory_is_skipped_with_a_warning(run, site):
     result = run(certificate_path=str(site / "leaf.pem"), issuers=[str(heap)])
     assert len(result["certificates"]) == 2
     assert result["warned"] == [
-        f"'{heap}/a.pem' is skipped: Cannot read '{heap}/a.pem': the CERTIFICATE that begins in line 1 is truncated: it "
-        "has no end"]
+        f"'{heap}/a.pem' is skipped: Cannot read '{heap}/a.pem': the CERTIFICATE that begins in line 1 is truncated: "
+        "it has no end"]
 
 
 def test_a_combination_without_a_certificate_to_be_about(run, site):
