@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.mailops.dane.plugins.module_utils import _wait
@@ -39,10 +39,15 @@ class ActionModule(ActionBase):
             self._refuse_other_strategies()
         started, shown, known, last = self.clock(), None, None, None
         while True:
-            result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+            try:
+                result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
+            except AnsibleConnectionFailure as exc:
+                if last is None:
+                    raise
+                result = {"failed": True, "msg": str(exc)}
             waited = self.clock() - started
             if result.get("failed"):
-                # A resolver that is being restarted is no reason to give up: it says "not yet" like a late server.
+                # A resolver or connection that is being restarted is no reason to give up: it says "not yet" like a late server.
                 if last is None or waited >= timeout:
                     return {**result, "waited": waited}
                 text = state = result.get("msg", "the look failed")
