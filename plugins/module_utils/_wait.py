@@ -11,7 +11,7 @@ Python need not have it.
 from __future__ import annotations
 
 from . import _dns
-from ._errors import DnsError
+from ._errors import DnsError, LedgerError, RecordError
 from ._rollover import Answer, Chain, Name, all_of, may_deploy
 
 
@@ -23,8 +23,15 @@ def one_look(names, memories, candidates, timing, settings, clock):
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch).
     :returns: dict with ``names``, ``answer``, ``addresses``, ``now``.
-    :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory that is none.
+    :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
+    :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
     """
+    bases = _base_domains(names)
+    memories = {_dns.canonical(owner): memory for owner, memory in memories.items()}
+    candidates = {_dns.canonical(owner): _candidates(owner, found) for owner, found in candidates.items()}
+    strange = set(candidates) - set(map(_dns.canonical, names))
+    if strange:
+        raise RecordError(f"Cannot answer for {', '.join(sorted(strange))}: there are candidates, but it is not looked at")
     looks = {owner: look.to_dict() for owner, look in _dns.look(names, settings).items()}
     seen, answers = [], []
     now = clock()
@@ -33,14 +40,30 @@ def one_look(names, memories, candidates, timing, settings, clock):
         memory = memory.observe(looks[owner], timing)
         seen.append({
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
-        for candidate in candidates.get(owner) or ():
-            replaced = [Chain.from_dict(chain) for chain in candidate["replaced"]]
-            answers.append(may_deploy(Chain.from_dict(candidate["chain"]), memory, replaced, now, timing))
+        for new, replaced in candidates.get(owner) or ():
+            answers.append(may_deploy(new, memory, replaced, now, timing))
         if not candidates.get(owner):
             problems = memory.problems(now)
             answers.append(Answer("no", tuple(problems)) if problems else Answer("yes"))
-    bases = sorted({owner.split(".", 2)[2].rstrip(".") for owner in looks})
     return {"names": seen, "answer": all_of(answers).to_dict(), "addresses": _addresses(bases, settings), "now": now}
+
+
+def _base_domains(names):
+    found = set()
+    for name in names:
+        port, protocol, base = ([*_dns.canonical(name).split(".", 2), "", ""])[:3]
+        if not (port.startswith("_") and port[1:].isdigit() and protocol.startswith("_") and base):
+            raise RecordError(f"Cannot look at {name!r}: expected an owner name such as _25._tcp.mx1.example.org")
+        found.add(base.rstrip("."))
+    return sorted(found)
+
+
+def _candidates(owner, found):
+    try:
+        return [(Chain.from_dict(one["chain"]), [Chain.from_dict(chain) for chain in one["replaced"]]) for one in found]
+    except (KeyError, TypeError) as exc:
+        raise LedgerError(
+            f"Cannot read the candidates for {owner!r}: expected a list of dictionaries with chain and replaced") from exc
 
 
 def _addresses(bases, settings):
