@@ -1,0 +1,68 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filters are the functions of _plan, with the clock, and with errors that Ansible shows as one line."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.mailops.dane.plugins.filter import plan
+from ansible_collections.mailops.dane.plugins.module_utils import _plan
+from rollover_values import OWNER, TIMING, chain, outcome
+
+FILTERS = plan.FilterModule().filters()
+
+
+def host(presented=chain("A"), before=()):  # noqa: B008
+    chains = _plan.Chains()
+    for age, one in (*before, (0, presented)):
+        chains = chains.observe([outcome(time.time() - age, one)])
+    ledger = _plan.Ledger(chains=chains)
+    return {"host": "mx1", "active": True, "owners": [OWNER], "combinations": ["3 1 1"], "ttl": 10,
+            "timing": TIMING._asdict(), "ledger": ledger.to_dict(), "candidate": chain("A").to_dict()}
+
+
+def test_every_filter_that_roles_and_playbooks_use_exists_and_none_is_left_over(collection_root):
+    used = set()
+    for folder in ("roles", "playbooks"):
+        for path in (collection_root / folder).rglob("*.yml"):
+            used |= set(re.findall(r"mailops\.dane\.(dane_\w+)", path.read_text(encoding="utf-8")))
+    assert used - {"dane_ledger"} == set(FILTERS)
+
+
+def test_the_clock_is_that_of_the_controller():
+    lingering = host(before=[(20, chain("B"))])
+    assert 1 <= FILTERS["dane_linger_seconds"]([lingering]) <= 31
+    assert len(FILTERS["dane_views"]([lingering])[OWNER]["chains"]) == 2
+    assert FILTERS["dane_views"]([lingering], True)[OWNER]["enabling"] is True
+    assert FILTERS["dane_publish"]([lingering], True)["later"] == [OWNER]
+    assert FILTERS["dane_publish"]([host()], True)["later"] == []
+    assert FILTERS["dane_withdraw"]([host()])["records"] == []
+
+
+def test_errors_are_filter_errors_in_one_sentence():
+    with pytest.raises(AnsibleFilterError, match="Cannot rekey mx1"):
+        FILTERS["dane_decide"]([host()])
+    with pytest.raises(AnsibleFilterError, match="Cannot read"):
+        FILTERS["dane_combinations"](["x"])
+    with pytest.raises(AnsibleFilterError, match="Cannot read the"):
+        FILTERS["dane_memories"]([{**host(), "ledger": {}}])
+
+
+def test_only():
+    assert FILTERS["dane_only"]({"a": 1, "b": 2}, ["a", "c"]) == {"a": 1}
+
+
+def test_lineage():
+    result = {"item": {"item": "mail-2"}, "public_key_fingerprints": {"sha256": "ab:cd:01"}}
+    assert FILTERS["dane_lineage"](result) == {"lineage": "mail-2", "spki": "abcd01"}
+
+
+def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):
+    found = FILTERS["dane_read_options"](str(collection_root / "roles" / "preflight" / "meta" / "argument_specs.yml"))
+    assert {"dane_names", "dane_services", "dane_records"} <= set(found)
