@@ -27,7 +27,7 @@ from typing import Callable, NamedTuple, Tuple
 
 from . import _chain, _probe
 from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
-from ._rollover import Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy
+from ._rollover import VIEW_MAX_AGE, Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy
 from ._tlsa import Record, owner_name
 
 LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
@@ -215,7 +215,8 @@ class Deployment(NamedTuple):
     """One chain file and all that is served from it. Times in seconds.
 
     ``looks``: a look at the DNS of the last minute for every owner name that is served from the file: the question
-    is asked of each.
+    is asked of each. Only with a ``max_age`` of ``LOOK_MAX_AGE`` there need be none: a renewal of the same key may
+    then be judged by the ledger (see ``_rollover.may_deploy``).
     ``candidate``: file with the key and chain to be served. ``dest``: the file that the daemon reads.
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
     ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
@@ -231,6 +232,7 @@ class Deployment(NamedTuple):
     expected_spki: str = ""
     handshake_timeout: int = 60
     ledger_path: str = LEDGER_PATH
+    max_age: int = VIEW_MAX_AGE
 
 
 def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
@@ -294,12 +296,16 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
 
 def _check_scope(unit):
     # A question that is asked of no name is answered yes: every endpoint has to bring its owner name along.
-    wanted = {owner_name(endpoint["name"], endpoint["port"]) for endpoint in unit.endpoints}
-    missing = wanted - {look["owner"] for look in unit.looks}
+    wanted = _owners(unit)
+    missing = wanted - {look["owner"] for look in unit.looks} if unit.max_age <= VIEW_MAX_AGE else set()
     if not wanted or missing:
         raise RefusedError(
             f"Cannot deploy to {unit.dest!r}: " + ("no endpoint is given" if not wanted else
             "there is no look at " + ", ".join(sorted(missing))))
+
+
+def _owners(unit):
+    return {owner_name(endpoint["name"], endpoint["port"]) for endpoint in unit.endpoints}
 
 
 def _load_candidate(unit, ledger, now):
@@ -351,8 +357,8 @@ def _ask(unit, ledger, new, now):
     if not replaced and any(seen.chain == new and seen.endpoints & ours for seen in ledger.chains.chains):
         replaced = [new]
     answer = all_of(
-        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine)
-        for owner in sorted(look["owner"] for look in unit.looks))
+        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine, unit.max_age)
+        for owner in sorted(_owners(unit)))
     if not answer.yes:
         raise RefusedError(
             f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
@@ -425,6 +431,17 @@ def _not_served(unit, candidate, outcomes):
     })
     return (f"Cannot deploy key {candidate['spki'][:16]}: {unit.handshake_timeout} s after the reload not every endpoint "
             f"presents it: " + ("; ".join(seen) or "no endpoint presents any chain"))
+
+
+def write_private(path, content):
+    """Replace a file that holds a key atomically, mode 0600 from its first moment.
+
+    :param content: bytes. :raises DeployError: it could not be written; the old one is whole.
+    """
+    try:
+        _replace_file(path, content, 0o600)
+    except OSError as exc:
+        raise DeployError(f"Cannot write {path!r}: {exc.strerror}; nothing was changed", restored=True) from exc
 
 
 def _read(path):

@@ -36,6 +36,8 @@ from ._tlsa import DANE_EE, SPKI, Record, unusable_reason
 LEDGER_FORMAT = 1
 # A look is evidence of the present only while it is young: the doors refuse an older one.
 VIEW_MAX_AGE = 60
+# On a host that cannot see the DNS, a renewal of the same key may be judged by a look that is no older than this.
+LOOK_MAX_AGE = 7 * 86400
 # A server that answers, but not with authority for the zone, is lame only after this many looks over this time:
 # before, it may just be starting.
 LAME_LOOKS = 3
@@ -235,7 +237,7 @@ def _publishing_is_no_worse(chain, new, old):
     return unmatched(chain, new) <= unmatched(chain, old) and matched(chain, old) <= matched(chain, new)
 
 
-def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
+def may_deploy(new, name, replaced, now, timing, empty_is_fine=False, max_age=VIEW_MAX_AGE):
     """May ``new`` be presented under this owner name from now on? (RFC 7671 section 8.1, RFC 7672 section 4)
 
     :param new: the :class:`Chain` to be.
@@ -244,13 +246,16 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
     :param now: the time (seconds since the epoch).
     :param timing: :class:`Timing`.
     :param empty_is_fine: the name is being enabled or retired.
+    :param max_age: how old the last look may be (seconds) for a chain with the same key and issuers as those that it
+        replaces. For any other it is ``VIEW_MAX_AGE``, whatever is given here.
     :returns: :class:`Answer`.
     """
     reasons, times, verdict = [], [], "yes"
-    for problem in name.problems(now):
+    replaced = list(replaced)
+    renewal = bool(replaced) and all(_same_but_leaf(old, new) for old in replaced)
+    for problem in name.problems(now, max_age if renewal else VIEW_MAX_AGE):
         reasons.append(problem)
         times.append(None)
-    replaced = list(replaced)
     for seen in name.may_be_seen(now, timing):
         if fine(new, seen.version, empty_is_fine):
             continue
@@ -269,7 +274,7 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
             "servers": sorted(seen.servers), "text": f"{name.owner}: the version {_show(seen.version)} {where} and {lacks}",
         })
         times.append(until)
-    if now < name.unknown_until and not (replaced and all(_same_but_leaf(old, new) for old in replaced)):
+    if now < name.unknown_until and not renewal:
         reasons.append({"code": "history-unknown", "owner": name.owner, "until": name.unknown_until, "text": (
             f"{name.owner}: what was published before this ledger began may be in caches for "
             f"{name.unknown_until - now:.0f} s more")})
@@ -392,12 +397,12 @@ class Name(NamedTuple):
         """The versions that some server gave at its last answer (list of :class:`Version`)."""
         return [seen.version for seen in self.versions if seen.servers]
 
-    def problems(self, now):
+    def problems(self, now, max_age=VIEW_MAX_AGE):
         """Why nothing may be decided about this name at all (list of reason dicts); empty when all is well."""
         found = []
-        if self.looked_at is None or now - self.looked_at > VIEW_MAX_AGE or self.looked_at - now > VIEW_MAX_AGE:
+        if self.looked_at is None or now - self.looked_at > max_age or self.looked_at - now > VIEW_MAX_AGE:
             found.append({"code": "view-stale", "owner": self.owner, "text": (
-                f"{self.owner}: the last look at its servers is not of the last {VIEW_MAX_AGE} s; if it is, "
+                f"{self.owner}: the last look at its servers is not of the last {max_age} s; if it is, "
                 "the clocks differ")})
         elif self.security != "secure":
             found.append({"code": "not-secure", "owner": self.owner, "security": self.security, "text": (

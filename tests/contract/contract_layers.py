@@ -13,12 +13,13 @@ import sys
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
     "_errors", "_tlsa", "_chain", "_rollover", "_plan", "_facts", "_dns", "_update", "_wait", "_probe", "_gate",
-    "_options",
+    "_options", "_host",
 )
 PURE = ("_errors", "_tlsa", "_chain", "_rollover", "_plan", "_facts")
 STANDARD_LIBRARY_ONLY = ("_errors", "_tlsa", "_rollover", "_plan", "_facts")
 # Where dnspython is: the controller. Nothing that runs on a mail host may lead there.
-CONTROLLER = ("_dns", "_update", "_wait")
+# _host leads there too: the role installs dnspython on the host with it, and it does without when there is no answer.
+CONTROLLER = ("_dns", "_update", "_wait", "_host")
 # Of other packages, who may use what.
 THIRD_PARTY = {"dns": ("_dns", "_update"), "cryptography": ("_chain", "_probe", "_gate")}
 # Ways to the world outside: files, processes, the network, clocks, chance.

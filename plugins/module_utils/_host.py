@@ -1,0 +1,191 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``dane-gate``, the command on the mail host: certbot's deploy hook, a daily look, and what people want to know.
+
+The certbot role installs this file with those it imports. There is no Ansible here and none is needed: a host renews
+for years without a playbook. Private to this collection.
+
+The hook serves a renewed certificate through the same door as the playbooks (``_gate.deploy``). A lineage whose key is
+not the one that is served is never deployed from here: the next key is the playbooks' business, and a key that
+somebody changed by hand has no record yet. certbot does not retry a hook; the daily look does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+
+from . import _chain, _dns, _gate, _options
+from ._errors import ChainError, DaneError, DnsError, RefusedError
+from ._rollover import LOOK_MAX_AGE, VIEW_MAX_AGE
+from ._tlsa import owner_name
+
+CONFIGURATION = "/etc/mailops-dane/unit.json"
+WANTED = {
+    "addresses", "chain_file", "dns", "handshake_timeout", "lineages", "names", "service", "services", "state_dir",
+    "timing",
+}
+# A renewed certificate that ends within this time is not worth a reload (seconds).
+VALID_FOR = 3600
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status: 0 done or nothing to do, 1 refused or failed."""
+    parser = argparse.ArgumentParser(prog="dane-gate", description="The DANE gate of this mail host.")
+    parser.add_argument("--config", default=CONFIGURATION, help="what the Ansible role wrote (default: %(default)s)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("renew", help="serve the renewed certificate of the key that is served (certbot's deploy hook)")
+    commands.add_parser("look", help="look at DNS and endpoints, keep it in the ledger, then renew")
+    status = commands.add_parser("status", help="what the ledger says; changes nothing")
+    status.add_argument("--json", action="store_true", help="the ledger as JSON")
+    options = parser.parse_args(arguments)
+    try:
+        unit = read_configuration(options.config)
+        if options.command == "status":
+            print(json_status(unit) if options.json else text_status(unit, time.time()))
+            return 0
+        lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
+        print(renew(unit, lineage, keep_look=options.command == "look"))
+        return 0
+    except DaneError as exc:
+        print(f"dane-gate: {exc.message}", file=sys.stderr)
+        return 1
+
+
+def read_configuration(path):
+    """The unit that the Ansible role described (dict).
+
+    :raises DaneError: the file is missing or not that.
+    """
+    try:
+        with open(path, encoding="utf-8") as stream:
+            unit = json.load(stream)
+    except OSError as exc:
+        raise DaneError(f"Cannot read {path!r}: {exc.strerror}; the certbot role of mailops.dane writes it") from exc
+    except ValueError as exc:
+        raise DaneError(f"Cannot read {path!r}: {exc}; run enable.yml again, which writes it anew") from exc
+    missing = WANTED - set(unit if isinstance(unit, dict) else ())
+    if missing:
+        raise DaneError(f"Cannot use {path!r}: {', '.join(sorted(missing))} is missing; run enable.yml again")
+    return unit
+
+
+def renew(unit, renewed="", keep_look=False):
+    """Serve what certbot has renewed for the key that is served. Idempotent.
+
+    :param unit: see :func:`read_configuration`. :param renewed: the lineage that certbot names; empty: whichever it is.
+    :param keep_look: note the look in the ledger even if nothing is to be deployed.
+    :returns: a sentence for the journal.
+    :raises DaneError: refused or failed; the old chain is served.
+    """
+    if renewed and os.path.realpath(renewed) not in map(os.path.realpath, unit["lineages"]):
+        return f"{renewed} is not a lineage of this mail host's chain: nothing to do"
+    looks, problem = _looks(unit)
+    if keep_look and looks:
+        _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
+    keys = {path: _key_of(path) for path in unit["lineages"] if os.path.exists(os.path.join(path, "privkey.pem"))}
+    served = _gate.spki_of_file(unit["chain_file"])
+    current = next((path for path, spki in keys.items() if spki == served), None)
+    if current is None:
+        found = ", ".join(f"{path} has key {spki[:16]}" for path, spki in keys.items()) or "there is none"
+        raise RefusedError(
+            f"Cannot renew: no lineage has key {served[:16]}, which {unit['chain_file']} holds: {found}. The old chain "
+            "stays in service. If the key was changed by hand, let rekey.yml bring in a new one")
+    if renewed and os.path.realpath(renewed) != os.path.realpath(current):
+        return f"{renewed} has another key than the one that is served: nothing to do before a rekey"
+    candidate = os.path.join(unit["state_dir"], "renewed.pem")
+    _gate.write_private(candidate, _assemble(current, unit["names"]))
+    result = _gate.deploy(_gate.Deployment(
+        candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
+        daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
+        handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
+        max_age=VIEW_MAX_AGE if looks else LOOK_MAX_AGE))
+    what = "serves the renewed certificate" if result["changed"] else "serves the certificate already"
+    return f"{unit['service']} {what} of key {served[:16]}" + (f" (by the ledger alone: {problem})" if problem else "")
+
+
+def _ledger(unit):
+    return os.path.join(unit["state_dir"], "ledger.json")
+
+
+def _looks(unit):
+    """A fresh look at every owner name, and the addresses with it; without one, why not."""
+    owners = [owner_name(name, service["port"]) for name in unit["names"] for service in unit["services"]]
+    try:
+        _dns.require_library()
+        settings = _dns.Settings.from_options(unit["dns"])
+        looks = [look.to_dict() for look in _dns.look(owners, settings).values()]
+        insecure = [look for look in looks if look["security"] != "secure"]
+        if insecure:
+            return [], f"{insecure[0]['owner']} is {insecure[0]['security']} as seen from here"
+        for name, found in _dns.addresses_of(unit["names"], settings).items():
+            if not isinstance(found, DnsError):
+                unit["addresses"][name] = list(found.addresses)
+        return looks, ""
+    except DnsError as exc:
+        return [], exc.message
+
+
+def _endpoints(unit):
+    names = [{"name": name, "addresses": unit["addresses"].get(name) or []} for name in unit["names"]]
+    return _options.endpoints(names, unit["services"])
+
+
+def _text(path):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ChainError(f"Cannot read {path!r}: {exc}") from exc
+
+
+def _key_of(lineage):
+    path = os.path.join(lineage, "privkey.pem")
+    return _chain.spki_digest(_chain.public_key_of(_text(path), path))
+
+
+def _assemble(lineage, names):
+    """Key, leaf and issuers of a lineage in one text, verified."""
+    paths = {part: os.path.join(lineage, part + ".pem") for part in ("privkey", "cert", "chain")}
+    key = _chain.load_pem(_text(paths["privkey"]), paths["privkey"]).key
+    leaves = _chain.load_certificates(_text(paths["cert"]), paths["cert"])
+    if key is None or not leaves:
+        raise ChainError(f"Cannot use lineage {lineage!r}: found no private key or no certificate in it")
+    _chain.check_key_belongs(key, leaves[0])
+    heap = _chain.load_certificates(_text(paths["chain"]), paths["chain"])
+    now = time.time()
+    return _chain.file_text(key, _chain.order(leaves[0], heap, names, now + VALID_FOR, now=now)).encode()
+
+
+# ------------------------------------------------------------------------------------------------------------- status
+
+
+def json_status(unit):
+    """The ledger (JSON text)."""
+    with _gate.open_ledger(_ledger(unit), write=False) as door:
+        return json.dumps(door.ledger.to_dict(), indent=1, sort_keys=True)
+
+
+def text_status(unit, now):
+    """The ledger for people: records with their states, keys, and what is open (str)."""
+    timing = _options.timing(unit["timing"])
+    with _gate.open_ledger(_ledger(unit), write=False) as door:
+        ledger, lost = door.ledger, door.lost
+    lines = [f"ledger {_ledger(unit)}" + (f": {lost}" if lost else "")]
+    if ledger.operation:
+        lines.append(f"open: {ledger.operation.kind} {ledger.operation.id}, "
+                     f"key {ledger.operation.target_spki[:16] or 'not made yet'}")
+    for name in ledger.names:
+        looked = f"looked at {now - name.looked_at:.0f} s ago" if name.looked_at else "never looked at"
+        lines.append(f"{name.owner} {name.security or 'unknown'}, {looked}")
+        records = sorted({record for seen in name.may_be_seen(now, timing) for record in seen.version.records})
+        lines += [f"  {str(record)[:40]} {name.state(record, now, timing)}" for record in records]
+    for seen in ledger.chains.may_be_seen(now, timing):
+        where = f"presented at {len(seen.endpoints)} endpoints" if seen.endpoints else "may still be met"
+        lines.append(f"key {seen.chain.spki[:16]} ({seen.chain.algorithm}) {where}")
+    return "\n".join(lines)
