@@ -1,0 +1,167 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults and bad input on hosts under DANE; at the end a rekey in spite of them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+import scene
+import snapshot
+from conftest import option
+
+PLAYBOOKS = pathlib.Path(__file__).resolve().parents[1] / "playbooks"
+LINEAGE = "/etc/letsencrypt/live/mx1.example.test"
+LEDGER = "/var/lib/mailops-dane/ledger.json"
+
+NEW_KEY = f"""
+set -e
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 > "$(readlink -f {LINEAGE}/privkey.pem)"
+"""
+OTHER_ISSUER = f"""
+set -e
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Somebody Else" \\
+    -keyout /dev/null > "$(readlink -f {LINEAGE}/chain.pem)"
+"""
+EXPIRED = f"""
+python3 - <<'END'
+import datetime
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+LINEAGE = "{LINEAGE}"
+key = serialization.load_pem_private_key(open(LINEAGE + "/privkey.pem", "rb").read(), None)
+issuer, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.utcnow()
+
+
+def certificate(name, of, ca, until):
+    built = x509.CertificateBuilder(
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Short-lived CA")]),
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]), of.public_key(), x509.random_serial_number(),
+        now - datetime.timedelta(days=90), until)
+    built = built.add_extension(x509.BasicConstraints(ca, None), True)
+    built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName("mx1.example.test")]), False)
+    return built.sign(issuer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+open(LINEAGE + "/cert.pem", "wb").write(
+    certificate("mx1.example.test", key, False, now - datetime.timedelta(days=1)))
+open(LINEAGE + "/chain.pem", "wb").write(
+    certificate("Short-lived CA", issuer, True, now + datetime.timedelta(days=90)))
+END
+"""
+
+
+@pytest.fixture
+def broken():
+    """``broken(script)``: do this on mx1 and undo it after the test."""
+    directories = "/etc/letsencrypt /etc/postfix"
+    snapshot.execute("mx1", f"tar -cpf /root/before.tar {directories} 2>/dev/null")
+    yield lambda script: snapshot.execute("mx1", script)
+    snapshot.execute("mx1", f"rm -rf {directories}; tar -xpf /root/before.tar -C / && rm /root/before.tar; postfix reload")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enabled(play, clear):
+    """Both hosts are under DANE."""
+    clear(play("enable"))
+
+
+@pytest.mark.parametrize(("script", "says"), [
+    (NEW_KEY, ["privkey.pem", "cert.pem", "do not belong together"]),
+    (OTHER_ISSUER, ["issuer"]),
+    (EXPIRED, ["expired"]),
+], ids=["another-key", "incomplete-chain", "expired"])
+def test_lineage(refused, broken, script, says):
+    broken(script)
+    refused("enable", says=says)
+
+
+@pytest.mark.parametrize(("script", "says"), [
+    ("postconf -e smtpd_tls_chain_files=/etc/ssl/private/ssl-cert-snakeoil.key",
+     ["main.cf has smtpd_tls_chain_files = /etc/ssl/private/ssl-cert-snakeoil.key"]),
+    ("postconf -P smtp/inet/smtpd_tls_cert_file=/etc/ssl/certs/ssl-cert-snakeoil.pem",
+     ["master.cf has -o smtp/inet/smtpd_tls_cert_file = /etc/ssl/certs/ssl-cert-snakeoil.pem"]),
+    ("postconf -e tls_server_sni_maps=hash:/etc/postfix/sni", ["main.cf has tls_server_sni_maps = hash:/etc/postfix/sni"]),
+], ids=["main.cf", "master.cf", "sni-maps"])
+def test_settings_of_somebody_else(refused, broken, script, says):
+    broken(script)
+    refused("rekey", says=["mx1.example.test: ", *says])
+
+
+def test_wrong_secret(refused, lab):
+    refused("rekey", *option(dane_tsig={**lab["tsig"], "secret": "d3Jvbmc="}), says=["_25._tcp.mx1.example.test.", "BADSIG"])
+
+
+def test_updates_refused(refused, lab):
+    refused("rekey", *option(dane_tsig=lab["tsig_refused"]), says=["_25._tcp.mx1.example.test.", "REFUSED", "refused."])
+
+
+def test_acme_server_down(refused):
+    scene.lab("exec", "acme", "systemctl", "stop", "pebble@1")
+    try:
+        refused("rekey", says=["mx1.example.test: certbot", "acme.example.test:14000"])
+    finally:
+        scene.lab("exec", "acme", "systemctl", "start", "pebble@1")
+
+
+# Pebble has forgotten the accounts, as no ACME server does.
+FORGET = "rm -rf /etc/letsencrypt/accounts"
+
+
+def test_lost_ledger(play, clear, refused, records, stage):
+    """The host's memory is gone: rekey says what to do, enable takes in what is there, and nothing is lost."""
+    snapshot.execute("mx1", f"{FORGET}; truncate -s 100 {LEDGER}")
+    refused("rekey", says=["Cannot rekey mx1.example.test", "run enable.yml first"])
+    before = records()
+    played = play("enable", limit="mx1.example.test")
+    clear(played)
+    assert records() == before
+    assert json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["published"]
+
+
+def test_deployment_without_publication(play, clear, records):
+    """The door is shut, and what is served is what was served."""
+    before, chain = records(), snapshot.execute("mx1", "sha256sum /etc/postfix/dane-chain.pem")
+    played = play(PLAYBOOKS / "no-wait.yml", check=False, limit="mx1.example.test")
+    said = clear(played)
+    assert played.returncode == 2
+    assert "Cannot deploy the chain of key" in said
+    assert "is still served by" in said and "does not match this chain in 3 1 1" in said
+    assert (records(), snapshot.execute("mx1", "sha256sum /etc/postfix/dane-chain.pem")) == (before, chain)
+
+
+def test_old_look(refused):
+    refused(PLAYBOOKS / "old-look.yml", says=[
+        "_25._tcp.mx1.example.test.: the last look at its servers is not of the last 60 s"])
+    snapshot.execute("mx1", "rm -f /var/lib/mailops-dane/old-look.json*")
+
+
+def test_secondary_down_for_longer_than_the_timeout(play, clear, stage, records):
+    """Nothing but the records changes; and when it is back, the same command completes with the same key."""
+    spki = json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["operation"]["target_spki"]
+    chains = [snapshot.execute(host, "sha256sum /etc/postfix/dane-chain.pem") for host in ("mx1", "mx2")]
+    old = {owner: there for owner, there in records().items() if " ns0 " in owner}
+    scene.lab("stop", "ns2")
+    try:
+        played = play("rekey", *option(dane_wait_timeout=10, dane_dns_timeout=1), limit="mx1.example.test", check=False)
+    finally:
+        scene.lab("start", "ns2")
+    said = clear(played)
+    assert played.returncode == 2
+    assert "Cannot go on: after 1" in said and "What each server said last" in said
+    assert "ns2.example.test." in said and "10.99.0.13" in said and "timeout" in said.lower()
+    assert [snapshot.execute(host, "sha256sum /etc/postfix/dane-chain.pem") for host in ("mx1", "mx2")] == chains
+    assert all(set(there) <= set(records()[owner]) for owner, there in old.items())
+
+    again = play("rekey", limit="mx1.example.test")
+    clear(again)
+    ledger = json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))
+    assert ledger["operation"] is None
+    mine = {owner: there for owner, there in records().items() if "mx1" in owner}
+    assert set(map(tuple, mine.values())) == {(f"3 1 1 {spki}",)}
