@@ -232,6 +232,44 @@ def test_server_name(tmp_path):
     assert without["chain"]["spki"] == _chain.spki_digest(pki.spki(LEAVES["ecdsa"].key))
 
 
+def test_an_alert_under_one_server_name_is_not_answered_by_another(tmp_path):
+    """Only ECDSA under the name, only RSA without: nothing answers for RSA under the name when ECDSA is not asked."""
+    second = tmp_path / "second"
+    second.mkdir()
+    other = chain_file(second, "p384")
+    endpoints = [{"name": pki.NAME, "address": "127.0.0.1", "starttls": "none", "algorithm": "rsa", "sni": sni}
+                 for sni in (pki.NAME, "")]
+    with tls_server(tmp_path, "rsa", options=["-servername", pki.NAME, "-cert2", other, "-key2", other]) as port:
+        outcomes = _probe.look([{**endpoint, "port": port} for endpoint in endpoints])
+    assert [outcome["outcome"] for outcome in outcomes] == ["silent", "chain"]
+
+
+@pytest.mark.parametrize("algorithm, without", [
+    # ECDHE-RSA and RSA key transport; ECDHE-ECDSA. TLS 1.2 would not need a signature for the second of them.
+    ("ecdsa", {0xC02F, 0x009C}), ("ed25519", {0xC02F, 0x009C}), ("rsa", {0xC02B}), ("", set())])
+def test_ciphers_of_other_keys_are_not_offered(algorithm, without):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        hello = []
+
+        def take():
+            connection, _address = listener.accept()
+            with connection:
+                hello.append(connection.recv(4096))
+
+        taker = threading.Thread(target=take)
+        taker.start()
+        look(listener.getsockname()[1], algorithm, timeout=5)
+        taker.join(5)
+    # Record and handshake header, version, random, session id; then the list of cipher suites (RFC 5246 7.4.1.2).
+    start = 5 + 4 + 2 + 32
+    start += 1 + hello[0][start]
+    size = int.from_bytes(hello[0][start:start + 2], "big")
+    suites = {int.from_bytes(hello[0][at:at + 2], "big") for at in range(start + 2, start + 2 + size, 2)}
+    assert {0xC02F, 0x009C, 0xC02B} - suites == without
+
+
 def test_ipv6(tmp_path):
     try:
         with socket.socket(socket.AF_INET6) as probe:
