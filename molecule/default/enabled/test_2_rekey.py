@@ -1,0 +1,117 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Two rekeys in a row while senders deliver, one with each ansible-core that is supported; no key leaves its host."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+
+import leaks
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
+BEFORE, AFTER = 11.0, 7.0
+CORES = {"first": None, "second": "2.18"}
+
+
+def served(records, mail_hosts):
+    """The record of each host, when all servers have one and the same: {short: record}."""
+    found = {}
+    for short, name in mail_hosts.items():
+        mine = {tuple(texts) for source, texts in records().items() if source.startswith(f"_25._tcp.{name}. ")}
+        assert len(mine) == 1 and len(*mine) == 1, f"{name}: the servers have {mine}"
+        found[short] = next(iter(mine))[0]
+    return found
+
+
+@pytest.fixture(scope="module")
+def rekeys(stage, play, records, mail_hosts):
+    """Both runs with their windows, and the records before, between and after."""
+    began, runs, states = stage.lab_file.stat().st_mtime, {}, [served(records, mail_hosts)]
+    stage.watch()
+    start = stage.deliver()
+    for which, core in CORES.items():
+        time.sleep(BEFORE)
+        played = play("rekey", "-vvv", core=core)
+        time.sleep(AFTER)
+        runs[which] = {"start": start, "end": time.time(), "played": played}
+        start = runs[which]["end"]
+        states.append(served(records, mail_hosts))
+    for which, run in runs.items():
+        run["verdict"] = stage.judge(run["start"], end=run["end"], suffix=f"-{which}")
+    return {"runs": runs, "states": states, "began": began}
+
+
+@pytest.fixture(scope="module")
+def wanted(rekeys, lab, mail_hosts):
+    """What to look for: every private key that any host ever had, and the secrets for DNS updates."""
+    keys = [key for host in mail_hosts for key in leaks.keys_of(host)]
+    # Of each host: its own from the first day, and those of enable and of two rekeys.
+    assert len(keys) >= 4 * len(mail_hosts)
+    return leaks.needles(keys, [lab["tsig"]["secret"]])
+
+
+@pytest.mark.parametrize("which", CORES)
+def test_no_delivery_failed_and_no_cache_could_have_seen_a_mismatch(rekeys, which):
+    verdict = rekeys["runs"][which]["verdict"]
+    assert (verdict["outcome"], verdict["reasons"], verdict["void"]) == ("PASS", [], [])
+    assert (verdict["failed"], verdict["exposure"]) == (0, 0.0)
+    assert verdict["verified"] > 100
+    assert sorted(switch["host"] for switch in verdict["switches"]) == ["mx1", "mx2"]
+
+
+def test_each_rekey_gave_each_host_a_key_it_never_had(rekeys, mail_hosts):
+    for host in mail_hosts:
+        assert len({state[host] for state in rekeys["states"]}) == 3
+
+
+@pytest.mark.parametrize("which", CORES)
+def test_no_key_is_in_the_output(rekeys, wanted, which):
+    output = rekeys["runs"][which]["played"].output
+    assert "ESTABLISH SSH CONNECTION" in output, "this was not -vvv"
+    assert leaks.found_in(output, wanted) == []
+
+
+def searched(stage):
+    """Where a run of Ansible could leave a file on the controller."""
+    return ["/tmp", "/var/tmp", stage.out.parents[1], pathlib.Path.home() / ".ansible", pathlib.Path.home() / ".cache"]
+
+
+def known(found, stage):
+    """The lab itself keeps the secret for DNS updates in its description, and gives it to its name servers."""
+    return {path: labels for path, labels in found.items()
+            if labels != ["secret 0"] or not path.startswith(str(stage.lab_file.parent))}
+
+
+def cached_facts(stage):
+    """What the fact cache holds: {file name: text}."""
+    return {path.name: path.read_text(encoding="utf-8") for path in (stage.out / "facts").glob("*")}
+
+
+def test_no_key_is_in_a_file_of_the_controller(stage, rekeys, wanted):
+    assert known(leaks.found_in_files(searched(stage), wanted, rekeys["began"]), stage) == {}
+
+
+def test_nothing_of_ours_is_in_the_fact_cache(stage, rekeys):
+    facts = cached_facts(stage)
+    assert [name for name, text in facts.items() if "_dane" in text] == []
+
+
+def test_the_canary_is_found(stage, play, rekeys, wanted, tmp_path):
+    """What a leaking task prints, writes and keeps is found, so that finding nothing means something."""
+    played = play(HERE / "leak.yml", "-vvv", "-e", f"canary_directory={tmp_path}")
+    cache = stage.out / "facts"
+    try:
+        assert len(leaks.found_in(played.output, wanted)) == 2
+        files = known(leaks.found_in_files(searched(stage), wanted, rekeys["began"]), stage)
+        assert {pathlib.Path(path).parent for path in files} >= {tmp_path, cache}
+        assert len([name for name, text in cached_facts(stage).items() if "_dane" in text]) == 2
+    finally:
+        for path in [*tmp_path.glob("*"), *cache.glob("*")]:
+            path.unlink()
+        # The log of all of Ansible's output has it now, too.
+        (stage.out / "ansible.log").unlink(missing_ok=True)
