@@ -47,6 +47,8 @@ except ImportError:
 DEFAULT_TTL = 3600
 # How often somebody else may be quicker before we say so instead of trying again.
 ATTEMPTS = 5
+# The digest of a key that nobody has.
+_NOBODYS = Record(3, 1, 1, "00" * 32)
 # The TSIG algorithms that RFC 8945 section 6 knows and that are not truncated or broken.
 ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 
@@ -335,12 +337,25 @@ class Rfc2136:
         for record in sorted(remove):
             message.delete(name, _rdata(record))
         rcode = dns.rcode.to_text(self._send(message, owner, zone).rcode())
-        if rcode == "NOERROR":
-            return
         if rcode in ("NXRRSET", "YXRRSET", "YXDOMAIN", "NXDOMAIN"):
             raise Conflict(
                 f"Cannot change {owner!r} on {self.name}: {rcode}: somebody else has changed it since it was read. "
                 "Read it again", owner=owner, zone=zone, server=self.name, rcode=rcode)
+        self._check(rcode, owner, zone)
+
+    def rehearse(self, zone, owner):
+        """Find out whether the server takes updates of this name, by one that changes nothing: it removes a record that
+        nobody publishes (RFC 2136 section 3.4.2.4 ignores that, after asking whether the sender may).
+
+        :raises UpdateError: it does not.
+        """
+        message = dns.update.UpdateMessage(zone, keyring=self.key)
+        message.delete(dns.name.from_text(owner), _rdata(_NOBODYS))
+        self._check(dns.rcode.to_text(self._send(message, owner, zone).rcode()), owner, zone)
+
+    def _check(self, rcode, owner, zone):
+        if rcode == "NOERROR":
+            return
         cause, step = _MEANINGS.get(rcode, ("an answer that does not belong to an update", "See the server's log"))
         values = {"zone": zone, "key": f"key {self.key.name}" if self.key else "a message without a key"}
         raise self._error("change", owner, zone, f"{rcode}: {cause.format(**values)}", step.format(**values), rcode)

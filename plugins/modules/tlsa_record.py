@@ -94,6 +94,13 @@ options:
     type: str
     choices: [present, absent, exact]
     default: present
+  rehearse:
+    description:
+      - Before anything else, have the server accept an update of each owner name that changes nothing. So a server that
+        does not let the key change these names is noticed before other things are done on the strength of it.
+      - In check mode nothing is sent, and only a wrong key is noticed.
+    type: bool
+    default: false
   server:
     description:
       - The primary server, which takes updates. An address, or a name, which is resolved through O(resolver).
@@ -336,6 +343,8 @@ def run(params, check_mode):
     zones = zones_of(sorted(found), params, settings) if found else {}
     wanted = [
         _update.Wanted(owner, zones[owner], frozenset(records), ttl) for owner, (records, ttl) in sorted(found.items())]
+    for want in wanted if params["rehearse"] and not check_mode else ():
+        publisher.rehearse(want.zone, want.owner)
     changes = _update.apply_all(publisher, wanted, params["state"], door, check_mode)
     results = []
     for change in changes:
@@ -373,6 +382,7 @@ def main():
                 "required_one_of": [("name", "host")],
             },
             "state": {"type": "str", "choices": ["present", "absent", "exact"], "default": "present"},
+            "rehearse": {"type": "bool", "default": False},
             "server": {"type": "str", "required": True},
             "port": {"type": "int", "default": 53},
             "key_name": {"type": "str", "no_log": False},

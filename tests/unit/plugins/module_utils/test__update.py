@@ -79,6 +79,21 @@ def test_nothing_to_do_sends_nothing_and_asks_nothing(dns_world, primary, owner)
 
 
 @pytest.mark.real_dns
+def test_a_rehearsal_changes_nothing(dns_world, primary, owner):
+    dns_world.update(owner, add=[A], ttl=33)
+    publisher = primary()
+    publisher.rehearse(ZONE, owner)
+    assert updates(publisher) == 1
+    assert publisher.read(ZONE, owner) == ({A}, 33, False)
+
+
+@pytest.mark.real_dns
+def test_a_rehearsal_is_refused_like_a_change(primary, owner):
+    with pytest.raises(UpdateError, match="REFUSED: the server does not let key stranger. change TLSA records"):
+        primary(key_name="stranger.").rehearse(ZONE, owner)
+
+
+@pytest.mark.real_dns
 def test_a_new_rrset_gets_the_ttl_asked_for(primary, owner):
     assert apply(primary(), owner, "present", A, ttl=42).after.ttl == 42
     assert primary().read(ZONE, owner) == ({A}, 42, False)
