@@ -422,7 +422,7 @@ class Name(NamedTuple):
             return HIDDEN
         if len(holding) == len(seen):
             return OMNIPRESENT
-        return RUMOURED if any(one.servers for one in holding) else UNRETENTIVE
+        return RUMOURED if any(one.servers or one.gone_since is None for one in holding) else UNRETENTIVE
 
     def pruned(self, now, timing):
         """The same memory without what nobody can hold any more."""
