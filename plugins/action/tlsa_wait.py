@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         args = dict(self._task.args)
         timeout, interval = _seconds(args, "timeout", 86400), max(1, _seconds(args, "interval", 10))
         quiet = str(args.get("progress", "auto")) == "off"
-        if timeout and not self._task.check_mode:
+        if self._task.run_once or (timeout and not self._task.check_mode):
             self._refuse_other_strategies()
         started, shown, known, last = self.clock(), None, None, None
         while True:
@@ -86,8 +86,8 @@ class ActionModule(ActionBase):
         strategy = (getattr(play, "strategy", None) or "linear").rpartition(".")[2]
         if strategy != "linear":
             raise AnsibleActionFail(
-                f"Cannot wait under strategy {strategy!r}: every host would wait for itself. Use the linear strategy for "
-                "this play, or set dane_wait: defer")
+                f"Cannot go on under strategy {strategy!r}: every host would look and wait for itself. Use the linear "
+                "strategy for this play")
 
 
 def _seconds(args, name, default):

@@ -485,16 +485,18 @@ def spki_of_file(path):
 # ------------------------------------------------------------------------------------------------------------ Postfix
 
 
-def postfix_objections(dest, run=_run):
+def postfix_objections(dest, run=_run, managed=False):
     """Why Postfix would not present ``dest`` and nothing else on every TLS service (list of str).
 
     Asked of Postfix itself, because main.cf and master.cf may belong to somebody else's role.
+
+    :param managed: ``smtpd_tls_chain_files`` in main.cf is about to be set, so whatever it is now is no objection.
     """
     code, value = run(("postconf", "-xh", "smtpd_tls_chain_files"))
     if code:
         return [f"postconf fails: {value[-200:]}"]
     found = []
-    if value.replace(",", " ").split() != [dest]:
+    if value.replace(",", " ").split() != [dest] and not managed:
         found.append(f"main.cf has smtpd_tls_chain_files = {value or '(empty)'}, expected {dest}")
     code, value = run(("postconf", "-xh", "tls_server_sni_maps"))
     if value or code:

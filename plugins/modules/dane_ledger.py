@@ -101,6 +101,16 @@ options:
   chain_file:
     description: The file that the daemon reads. Its leaf's key is returned as RV(file_spki).
     type: path
+  service:
+    description:
+      - The service that is to present O(chain_file). It is asked whether it is set up to, and what it says is returned
+        as RV(objections).
+    type: str
+    choices: [postfix]
+  managed:
+    description: That setting of the service is about to be made, so what it is now is no objection.
+    type: bool
+    default: false
   timing:
     description: How long things may still be seen after they went.
     type: dict
@@ -166,6 +176,11 @@ file_spki:
   description: SHA-256 digest of the key whose chain is in O(chain_file), or an empty string.
   returned: success
   type: str
+objections:
+  description: Why the O(service) would not present O(chain_file) and nothing else.
+  returned: success
+  type: list
+  elements: str
 now:
   description: The host's clock at the end of the call, in seconds since the epoch.
   returned: success
@@ -193,8 +208,11 @@ def main():
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},
             "chain_file": {"type": "path"},
+            "service": {"type": "str", "choices": ["postfix"]},
+            "managed": {"type": "bool", "default": False},
             "timing": _options.TIMING,
         },
+        required_by={"service": "chain_file"},
         supports_check_mode=True,
     )
     params = module.params
@@ -207,10 +225,13 @@ def main():
             nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],
             outcomes=outcomes, operation=params["operation"], retire=params["retire"], write=not module.check_mode)
         file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
+        objections = _gate.DAEMONS[params["service"]].objections(
+            params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     module.exit_json(
-        changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_spki=file_spki, now=time.time(),
+        changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_spki=file_spki,
+        objections=objections, now=time.time(),
         presented=sorted({chain.spki for chain in ledger.chains.presented()}))
 
 

@@ -21,9 +21,9 @@ V_A, V_AB = version(record("A")), version(record("A"), record("B"))
 class World:
     """A clock, and an action whose module gives the results of a script, one for each call."""
 
-    def __init__(self, monkeypatch, *script, strategy="linear", check_mode=False, **args):
+    def __init__(self, monkeypatch, *script, strategy="linear", check_mode=False, run_once=False, **args):
         self.now, self.script, self.calls, self.shown = T0, list(script), [], []
-        task = mock.MagicMock(async_val=0, check_mode=check_mode, action="mailops.dane.tlsa_wait")
+        task = mock.MagicMock(async_val=0, check_mode=check_mode, run_once=run_once, action="mailops.dane.tlsa_wait")
         task.args = {"names": [OWNER], **args}
         task.get_play.return_value.strategy = strategy
         self.action = tlsa_wait.ActionModule(
@@ -182,6 +182,12 @@ def test_other_strategies_are_refused(monkeypatch, strategy):
         world.run()
     assert world.calls == []
     assert not World(monkeypatch, still, strategy=strategy, timeout=0).run().get("failed"), "one look is one look"
+
+
+def test_a_look_for_the_whole_batch_is_refused_where_there_is_no_batch(monkeypatch):
+    world = World(monkeypatch, still, strategy="free", run_once=True, timeout=0)
+    with pytest.raises(AnsibleActionFail, match="strategy 'free'"):
+        world.run()
 
 
 @pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", None])

@@ -810,6 +810,12 @@ def test_postfix_serves_from_the_file_alone(values, words):
         assert word in " ".join(found)
 
 
+def test_only_the_setting_that_is_managed_is_no_objection():
+    world = postconf(chain_files="/etc/other.pem", sni="hash:/etc/sni")
+    found = _gate.postfix_objections("/etc/chain.pem", world, managed=True)
+    assert len(found) == 1 and "tls_server_sni_maps" in found[0]
+
+
 def test_postfix_is_checked_and_reloaded():
     assert _gate.DAEMONS["postfix"].check == ("postfix", "check")
     assert _gate.DAEMONS["postfix"].reload == ("postfix", "reload")
