@@ -6,21 +6,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from words import flat
 
 UNTOUCHED = ("/etc/postfix", "/etc/letsencrypt/live", "/etc/letsencrypt/archive")
-
-
-def flat(output):
-    """Output in one line, with quotes as they were: Ansible wraps errors and prints results as JSON."""
-    return " ".join(output.replace('\\"', '"').replace("\\n", " ").split())
-
-
-def option(**values):
-    """Extra variables of a command line."""
-    return ("-e", json.dumps(values))
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +37,15 @@ def clear(lab):
 
 
 @pytest.fixture
-def refused(play, clear, untouched):
+def refused(stage, play, clear, untouched):
     """``refused("rekey", "-e", ..., says=["mx1.example.test", "..."])``: it fails, says all this, changes nothing."""
 
     def run(playbook, *arguments, says, limit="mx1.example.test", env=None):
         before = untouched()
         played = play(playbook, *arguments, check=False, limit=limit, env=env)
         said = clear(played)
+        with (stage.out / "refusals.txt").open("a", encoding="utf-8") as kept:
+            kept.writelines(f"{line}\n" for line in played.output.splitlines() if line.startswith("fatal: "))
         assert played.returncode == 2
         assert f"fatal: [{limit}" in said or limit == "mailservers"
         assert [text for text in says if text not in said] == []

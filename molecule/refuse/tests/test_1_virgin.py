@@ -11,7 +11,7 @@ import pathlib
 import pytest
 import scene
 import snapshot
-from conftest import option
+from words import option
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[1] / "playbooks"
 

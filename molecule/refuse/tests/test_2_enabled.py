@@ -12,7 +12,7 @@ import pathlib
 import pytest
 import scene
 import snapshot
-from conftest import option
+from words import option
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[1] / "playbooks"
 LINEAGE = "/etc/letsencrypt/live/mx1.example.test"

@@ -11,7 +11,7 @@ import time
 
 import scene
 import snapshot
-from conftest import served
+from runs import served
 
 CERTBOT = r"TASK \[mailops\.dane\.certbot : Obtain a certificate"
 WAITING = r"(?m)^ +waiting \d+ s: "
