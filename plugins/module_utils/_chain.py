@@ -22,11 +22,11 @@ from __future__ import annotations
 import base64
 import binascii
 import calendar
+import datetime
 import hashlib
 import itertools
 import re
 import ssl
-import time
 import traceback
 from functools import lru_cache
 from typing import NamedTuple, Optional, Tuple
@@ -397,11 +397,12 @@ def order(leaf, heap, base_domains, valid_at, want_root=False, now=None):
 
     :param leaf: :class:`Certificate`. :param heap: certificates in any order, preferred ones first.
     :param base_domains: names that the leaf has to cover. :param valid_at: epoch until which all must stay valid.
-    :param want_root: whether the root is part of the result. :param now: for tests.
+    :param want_root: whether the root is part of the result.
+    :param now: epoch from which all must be valid; without it only `valid_at` is looked at.
     :returns: list of :class:`Certificate`.
     :raises ChainError: there is no such path. Fields ``certificate``, ``found``, ``expected`` where they apply.
     """
-    since = time.time() if now is None else now
+    since = valid_at if now is None else now
     until = max(since, valid_at)
     paths = list(itertools.islice(_paths([leaf], _without_doubles(heap)), _MOST_PATHS))
     paths.sort(key=lambda path: not _looks_self_signed(path[-1]))
@@ -460,14 +461,14 @@ def describe(certificates, base_domains, valid_at, now=None):
 
     :param certificates: as served, the leaf first (list of :class:`Certificate`).
     :param base_domains: names that the leaf has to cover for usage 2. :param valid_at: epoch seconds.
-    :param now: for tests.
+    :param now: epoch from which on an anchor must hold; without it only `valid_at` is looked at.
     :returns: dict.
     :raises ChainError: an empty chain.
     """
     if not certificates:
         raise ChainError("Cannot describe a chain: found no certificate, expected at least the leaf")
     leaf = certificates[0]
-    since = min(time.time() if now is None else now, valid_at)
+    since = valid_at if now is None else min(now, valid_at)
     # Which way a client goes up can change whenever one of the certificates comes into force or expires.
     turns = {moment for one in certificates for moment in (one.not_before, one.not_after) if since < moment < valid_at}
     anchors = [_anchors(certificates, base_domains, moment) for moment in sorted({since, valid_at} | turns)]
@@ -500,13 +501,12 @@ def records_of(certificate, depth, combinations):
 
 
 def _anchors(certificates, base_domains, when):
-    path = _walk(certificates, when)
-    seen, found = set(), set()
+    path, found = _walk(certificates, when), set()
     for depth in range(1, len(path)):
-        records = every_record(DANE_TA, path[depth].der, path[depth].spki) - seen
-        seen |= records
-        if _problem(path[:depth + 1], base_domains, when, when) is None:
-            found |= records
+        # What is wrong up to here is wrong with every longer path.
+        if _problem(path[:depth + 1], base_domains, when, when) is not None:
+            break
+        found |= every_record(DANE_TA, path[depth].der, path[depth].spki)
     return found
 
 
@@ -803,7 +803,8 @@ def _epoch(certificate, what):
 
 
 def _utc(when):
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(when))
+    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(when))
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 class _Element(NamedTuple):

@@ -84,22 +84,22 @@ def two_of_one_name(first, second, **leaf_options):
     return [pki.leaf(ones[0], **leaf_options), *ones, ROOT, other]
 
 
-def rekeyed_authority(identifiers):
+def rekeyed_authority(identifiers, kind="ecdsa"):
     """Two authorities of one name and different keys; the one that did not sign stands first."""
-    stranger = pki.intermediate(ROOT, private=pki.key("new key of the authority"), identifiers=identifiers)
+    stranger = pki.intermediate(ROOT, private=pki.key("new key of the authority", kind), identifiers=identifiers)
     signer = pki.intermediate(ROOT, identifiers=identifiers)
     return [pki.leaf(signer, identifiers=identifiers), stranger, signer, ROOT]
 
 
-def self_issued_rollover():
+def self_issued_rollover(**options):
     """An authority certifies its new key itself: names are equal, signatures go from key to key. Path length 0."""
-    old = pki.intermediate(ROOT, "Authority", path_length=0)
+    old = pki.intermediate(ROOT, "Authority", path_length=0, **options)
     new = pki.intermediate(old, "Authority", private=pki.key("Authority 2"))
-    return [pki.leaf(new), new, old, ROOT]
+    return [pki.leaf(new, "O=Example,CN=mx1"), new, old, ROOT]
 
 
-def authority_by_serial(serial):
-    name = [x509.DirectoryName(ROOT.x509.subject)]
+def authority_by_serial(serial, issuer="Root"):
+    name = [x509.DirectoryName(pki.name(issuer))]
     made = pki.intermediate(ROOT, serial=4711)
     extra = ((x509.AuthorityKeyIdentifier(None, name, serial), False),)
     return [pki.leaf(made, identifiers=False, extra=extra), made, ROOT]
@@ -190,8 +190,10 @@ CHAINS = {
     "cross-signed, first constrained": lambda: two_of_one_name({"extended": [pki.CLIENT_AUTH]}, {}),
     "authority with another key first": lambda: rekeyed_authority(True),
     "authority with another key first, no identifiers": lambda: rekeyed_authority(False),
+    "authority with another kind of key first": lambda: rekeyed_authority(False, "rsa"),
     "authority named by serial": lambda: authority_by_serial(4711),
     "authority named by another serial": lambda: authority_by_serial(4712),
+    "authority named by another issuer": lambda: authority_by_serial(4711, "Other root"),
     # algorithms
     "RSA": lambda: [pki.leaf(RSA_INTERMEDIATE, kind="rsa"), RSA_INTERMEDIATE, RSA_ROOT],
     "RSA-PSS signatures": lambda: under(RSA_ROOT, kind="rsa", pss=32, leaf_options={"pss": 32, "kind": "rsa"}),
@@ -234,6 +236,11 @@ CHAINS = {
     "subject permitted": lambda: subject_constraint(True, "O=Example,CN=mx1"),
     "subject permitted but for its case": lambda: subject_constraint(True, "O=EXAMPLE,CN=mx1"),
     "subject not permitted": lambda: subject_constraint(True, "O=Other,CN=mx1"),
+    "subject of an intermediate not permitted": lambda: under(
+        pki.root("Odd root", extra=constraints([x509.DirectoryName(pki.name("O=Example"))])),
+        leaf_options={"subject": "O=Example,CN=mx1"}),
+    "subject of a self-issued intermediate not permitted": lambda: self_issued_rollover(
+        extra=constraints([x509.DirectoryName(pki.name("O=Example"))])),
     "subject excluded": lambda: subject_constraint(False, "O=Example,CN=mx1"),
     "subject excluded in other case": lambda: subject_constraint(False, "O=EXAMPLE,CN=mx1"),
     "subject not excluded": lambda: subject_constraint(False, "O=Other,CN=mx1"),
