@@ -47,7 +47,8 @@ class ActionModule(ActionBase):
                 result = {"failed": True, "msg": str(exc)}
             waited = self.clock() - started
             if result.get("failed"):
-                # A resolver or connection that is being restarted is no reason to give up: it says "not yet" like a late server.
+                # A resolver or connection that is being restarted is no reason to give up: it says "not yet", like a
+                # late server.
                 if last is None or waited >= timeout:
                     return {**result, "waited": waited}
                 text = state = result.get("msg", "the look failed")

@@ -299,9 +299,8 @@ def _check_scope(unit):
     wanted = _owners(unit)
     missing = wanted - {look["owner"] for look in unit.looks} if unit.max_age <= VIEW_MAX_AGE else set()
     if not wanted or missing:
-        raise RefusedError(
-            f"Cannot deploy to {unit.dest!r}: " + ("no endpoint is given" if not wanted else
-            "there is no look at " + ", ".join(sorted(missing))))
+        why = "there is no look at " + ", ".join(sorted(missing)) if wanted else "no endpoint is given"
+        raise RefusedError(f"Cannot deploy to {unit.dest!r}: {why}")
 
 
 def _owners(unit):

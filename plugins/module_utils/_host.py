@@ -47,14 +47,19 @@ def main(arguments=None):
     try:
         unit = read_configuration(options.config)
         if options.command == "status":
-            print(json_status(unit) if options.json else text_status(unit, time.time()))
+            say(json_status(unit) if options.json else text_status(unit, time.time()))
             return 0
         lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
-        print(renew(unit, lineage, keep_look=options.command == "look"))
+        say(renew(unit, lineage, keep_look=options.command == "look"))
         return 0
     except DaneError as exc:
-        print(f"dane-gate: {exc.message}", file=sys.stderr)
+        say(f"dane-gate: {exc.message}", sys.stderr)
         return 1
+
+
+def say(text, stream=None):
+    """A line for the journal or a terminal (this is a command, not an Ansible module)."""
+    (stream or sys.stdout).write(text + "\n")
 
 
 def read_configuration(path):

@@ -262,15 +262,16 @@ def assemble(module):
     if not given:
         raise ChainError(f"Cannot use {params['certificate_path']!r}: found no certificate in it")
     _chain.check_key_belongs(key, given[0])
-    valid_at = time.time() + params["valid_for"]
+    now = time.time()
+    valid_at = now + params["valid_for"]
     certificates = _chain.order(
         given[0], [*given[1:], *heap(module, params["issuers"])], params["base_domains"], valid_at,
-        want_root=params["include_root"])
+        want_root=params["include_root"], now=now)
     for combination in combinations:
         if combination.usage == _tlsa.DANE_TA and len(certificates) == 1:
             module.warn(f"There is no {combination} record: the chain has no issuer, only the certificate itself")
     return key, certificates, {
-        "chain": _chain.describe(certificates, params["base_domains"], valid_at),
+        "chain": _chain.describe(certificates, params["base_domains"], valid_at, now=now),
         "certificates": [
             {**facts(certificate), "depth": depth, "issuer": certificate.issuer,
              "records": _chain.records_of(certificate, depth, combinations)}

@@ -74,12 +74,12 @@ class Picture:
         self.add("text", self.front if layer is None else layer, text, x=float(x), y=float(y), font_size=size,
                  fill=fill, text_anchor=anchor, font_weight=weight)
 
-    def bar(self, start, end, height, fill, hint, layer=None, **attributes):
-        """A bar between two moments in the current row; the hint shows when one points at it."""
+    def strip(self, start, end, height, fill, hint, layer=None, **attributes):
+        """A strip between two moments in the current row; the hint shows when one points at it."""
         left = self.x(start)
-        bar = self.add("rect", self.rows if layer is None else layer, x=left, y=self.y, height=height, fill=fill,
+        strip = self.add("rect", self.rows if layer is None else layer, x=left, y=self.y, height=height, fill=fill,
                        width=max(1.0, self.x(end) - left), **attributes)
-        ET.SubElement(bar, "title").text = hint
+        ET.SubElement(strip, "title").text = hint
 
     def number(self, x, y, number):
         """A step's number in a disc."""
@@ -193,14 +193,14 @@ class Picture:
                 self.add("line", self.back, x1=LEFT, x2=LEFT + PLOT, y1=self.y + 6, y2=self.y + 6, stroke=FAINT)
                 for left, right, state in row:
                     fill, meaning = STATES[state]
-                    self.bar(left, right, 11, fill, f"{record[:14]}… on {server}: {state}, {meaning}")
+                    self.strip(left, right, 11, fill, f"{record[:14]}… on {server}: {state}, {meaning}")
                     if named[state] == (server, left):
                         self._inside(left, right, state, 9, INK)
                 self.y += height
             self.y += 9
 
     def _inside(self, start, end, text, size, fill):
-        """A word in a bar where there is most room between the steps' lines, if there is enough."""
+        """A word in a strip where there is most room between the steps' lines, if there is enough."""
         edges = sorted([start, end] + [at for at in self.lines if start < at < end])
         left, right = max(zip(edges, edges[1:]), key=lambda span: span[1] - span[0])
         if self.x(right) - self.x(left) > _width(text, size) + 6:
@@ -213,7 +213,7 @@ class Picture:
             self.text(LEFT - 8, self.y + 11, "IPv6" if ":" in address else "IPv4", 9, DIM, "end")
             for seen in (p for p in presented if p.address == address):
                 label = f"key {seen.key[:8]}" if seen.key else "no TLS"
-                self.bar(seen.start, seen.end, 15, self.colour(seen.key) if seen.key else BAD, f"{address}: {label}")
+                self.strip(seen.start, seen.end, 15, self.colour(seen.key) if seen.key else BAD, f"{address}: {label}")
                 self._inside(seen.start, seen.end, label, 10, "#ffffff")
             self.y += 17
         self.y += 9
@@ -306,7 +306,7 @@ class Picture:
 
 
 def _longest(rows):
-    """Which bar carries a state's name: {state: (row, start)} of its longest bar, in the middle row where alike."""
+    """Which strip carries a state's name: {state: (row, start)} of its longest strip, in the middle row where alike."""
     middle = list(rows)[len(rows) // 2]
     found = {}
     for row, bars in rows.items():
@@ -314,7 +314,7 @@ def _longest(rows):
             size = (round(right - left), row == middle, right - left)
             if state not in found or size > found[state][0]:
                 found[state] = (size, (row, left))
-    return {state: bar for state, (_size, bar) in found.items()}
+    return {state: strip for state, (_size, strip) in found.items()}
 
 
 def _union(spans):
