@@ -55,8 +55,9 @@ def only(mapping, keys):
 
 
 def lineage(result):
-    """One result of openssl_privatekey_info over the lineages, as ``{"lineage", "spki"}`` (``3 1 1`` data)."""
-    return {"lineage": result["item"]["item"], "spki": result["public_key_fingerprints"]["sha256"].replace(":", "")}
+    """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "made"}`` (``3 1 1`` data, epoch)."""
+    return {"lineage": result["item"]["item"], "spki": result["public_key_fingerprints"]["sha256"].replace(":", ""),
+            "made": result["item"]["stat"]["mtime"]}
 
 
 class FilterModule:
