@@ -42,6 +42,7 @@ def refused(stage, play, clear, untouched):
 
     def run(playbook, *arguments, says, limit="mx1.example.test", env=None):
         before = untouched()
+        assert before["zone"] and all(before[host] for host in stage.lab.names)
         played = play(playbook, *arguments, check=False, limit=limit, env=env)
         said = clear(played)
         with (stage.out / "refusals.txt").open("a", encoding="utf-8") as kept:

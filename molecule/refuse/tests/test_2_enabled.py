@@ -114,7 +114,7 @@ def test_acme_server_down(refused):
 FORGET = "rm -rf /etc/letsencrypt/accounts"
 
 
-def test_lost_ledger(play, clear, refused, records, stage):
+def test_lost_ledger(play, clear, refused, records):
     """The host's memory is gone: rekey says what to do, enable takes in what is there, and nothing is lost."""
     snapshot.execute("mx1", f"{FORGET}; truncate -s 100 {LEDGER}")
     refused("rekey", says=["Cannot rekey mx1.example.test", "run enable.yml first"])
@@ -125,8 +125,19 @@ def test_lost_ledger(play, clear, refused, records, stage):
     assert json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["published"]
 
 
+OLD_LINEAGE = """
+REQUESTS_CA_BUNDLE=/etc/ssl/lab/pebble-ca.pem certbot certonly -qn --standalone --agree-tos -m hostmaster@example.test \\
+    --server https://acme.example.test:14000/dir --key-type ecdsa -d mx1.example.test --cert-name mx1.example.test-2 >&2
+openssl pkey -in /etc/letsencrypt/live/mx1.example.test-2/privkey.pem -pubout -outform DER | sha256sum
+"""
+
+
 def test_deployment_without_publication(play, clear, records):
-    """The door is shut, and what is served is what was served."""
+    """The door is shut, and what is served is what was served. The next key is a new one.
+
+    There is one already of which the ledger that was lost may have known that it was served once and retired.
+    """
+    old_key = snapshot.execute("mx1", OLD_LINEAGE).split()[0]
     before, chain = records(), snapshot.execute("mx1", "sha256sum /etc/postfix/dane-chain.pem")
     played = play(PLAYBOOKS / "no-wait.yml", check=False, limit="mx1.example.test")
     said = clear(played)
@@ -134,6 +145,8 @@ def test_deployment_without_publication(play, clear, records):
     assert "Cannot deploy the chain of key" in said
     assert "is still served by" in said and "does not match this chain in 3 1 1" in said
     assert (records(), snapshot.execute("mx1", "sha256sum /etc/postfix/dane-chain.pem")) == (before, chain)
+    target = json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["operation"]["target_spki"]
+    assert len(target) == len(old_key) and target != old_key
 
 
 def test_old_look(refused):
@@ -142,7 +155,7 @@ def test_old_look(refused):
     snapshot.execute("mx1", "rm -f /var/lib/mailops-dane/old-look.json*")
 
 
-def test_secondary_down_for_longer_than_the_timeout(play, clear, stage, records):
+def test_secondary_down_for_longer_than_the_timeout(play, clear, records):
     """Nothing but the records changes; and when it is back, the same command completes with the same key."""
     spki = json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["operation"]["target_spki"]
     chains = [snapshot.execute(host, "sha256sum /etc/postfix/dane-chain.pem") for host in ("mx1", "mx2")]
