@@ -48,6 +48,10 @@ class LedgerError(DaneError):
     """The ledger cannot be read or written."""
 
 
+class WaiverError(DaneError):
+    """A waiver lacks something, or its day is none."""
+
+
 class RefusedError(DaneError):
     """One of the two questions was answered no. Field ``answer`` holds it (see ``_rollover.Answer.to_dict``)."""
 

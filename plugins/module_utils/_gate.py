@@ -27,7 +27,9 @@ from typing import Callable, NamedTuple, Tuple
 
 from . import _chain, _probe
 from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
-from ._rollover import VIEW_MAX_AGE, Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy
+from ._rollover import (
+    VIEW_MAX_AGE, Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy, waive_endpoints,
+)
 from ._tlsa import Record, owner_name
 
 LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
@@ -178,6 +180,16 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
             door.save(ledger)
         changed = any(getattr(ledger, part) != getattr(before, part) for part in ("operation", "published", "retired"))
         return ledger, changed, door.lost
+
+
+def look_with(waivers, clock=time.time):
+    """``_probe.look`` that marks silent endpoints which a waiver names.
+
+    :param waivers: tuple of ``_rollover.Waiver``. :returns: a function with the arguments of ``_probe.look``.
+    """
+    def look(endpoints, **options):
+        return waive_endpoints(_probe.look(endpoints, **options), waivers, clock())
+    return look
 
 
 def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
@@ -367,7 +379,8 @@ def _ask(unit, ledger, new, now):
 
 def _presented_only(candidate, outcomes):
     chains = [outcome["chain"]["id"] for outcome in outcomes if outcome["outcome"] == "chain"]
-    silent = [outcome for outcome in outcomes if outcome["outcome"] not in ("chain", "no-chain-for-algorithm")]
+    heard = ("chain", "no-chain-for-algorithm", "waived")
+    silent = [outcome for outcome in outcomes if outcome["outcome"] not in heard]
     return bool(chains) and not silent and all(one == candidate["id"] for one in chains)
 
 

@@ -22,13 +22,13 @@ import time
 
 from . import _chain, _dns, _gate, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
-from ._rollover import LOOK_MAX_AGE, VIEW_MAX_AGE
+from ._rollover import LOOK_MAX_AGE, VIEW_MAX_AGE, parse_waivers, waive_servers
 from ._tlsa import owner_name
 
 CONFIGURATION = "/etc/mailops-dane/unit.json"
 WANTED = {
-    "addresses", "chain_file", "dns", "handshake_timeout", "lineages", "names", "service", "services", "state_dir",
-    "timing",
+    "addresses": dict, "chain_file": str, "dns": dict, "handshake_timeout": int, "lineages": list, "names": list,
+    "service": str, "services": list, "state_dir": str, "timing": dict,
 }
 # A renewed certificate that ends within this time is not worth a reload (seconds).
 VALID_FOR = 3600
@@ -74,9 +74,16 @@ def read_configuration(path):
         raise DaneError(f"Cannot read {path!r}: {exc.strerror}; the certbot role of mailops.dane writes it") from exc
     except ValueError as exc:
         raise DaneError(f"Cannot read {path!r}: {exc}; run enable.yml again, which writes it anew") from exc
-    missing = WANTED - set(unit if isinstance(unit, dict) else ())
-    if missing:
-        raise DaneError(f"Cannot use {path!r}: {', '.join(sorted(missing))} is missing; run enable.yml again")
+    found = unit if isinstance(unit, dict) else {}
+    wrong = sorted(part for part, kind in WANTED.items() if not isinstance(found.get(part), kind))
+    if wrong:
+        raise DaneError(f"Cannot use {path!r}: {', '.join(wrong)} is missing or malformed; run enable.yml again")
+    try:
+        _options.timing(unit["timing"])
+        _gate.DAEMONS[unit["service"]]
+        [owner_name(name, service["port"]) for name in unit["names"] for service in unit["services"]]
+    except (DaneError, KeyError, TypeError, AttributeError) as exc:
+        raise DaneError(f"Cannot use {path!r}: {exc}; run enable.yml again") from exc
     return unit
 
 
@@ -93,25 +100,52 @@ def renew(unit, renewed="", keep_look=False):
     looks, problem = _looks(unit)
     if keep_look and looks:
         _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
-    keys = {path: _key_of(path) for path in unit["lineages"] if os.path.exists(os.path.join(path, "privkey.pem"))}
     served = _gate.spki_of_file(unit["chain_file"])
-    current = next((path for path, spki in keys.items() if spki == served), None)
-    if current is None:
-        found = ", ".join(f"{path} has key {spki[:16]}" for path, spki in keys.items()) or "there is none"
-        raise RefusedError(
-            f"Cannot renew: no lineage has key {served[:16]}, which {unit['chain_file']} holds: {found}. The old chain "
-            "stays in service. If the key was changed by hand, let rekey.yml bring in a new one")
+    current = _current(unit, served)
     if renewed and os.path.realpath(renewed) != os.path.realpath(current):
         return f"{renewed} has another key than the one that is served: nothing to do before a rekey"
     candidate = os.path.join(unit["state_dir"], "renewed.pem")
     _gate.write_private(candidate, _assemble(current, unit["names"]))
-    result = _gate.deploy(_gate.Deployment(
-        candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
-        daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
-        handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
-        max_age=VIEW_MAX_AGE if looks else LOOK_MAX_AGE))
+    try:
+        result = _gate.deploy(_gate.Deployment(
+            candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
+            daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
+            handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
+            max_age=VIEW_MAX_AGE if looks else LOOK_MAX_AGE), look=_gate.look_with(parse_waivers(unit.get("waive"))))
+    except RefusedError as exc:
+        raise RefusedError(exc.message + _without_dns(problem), **exc.fields) from exc
     what = "serves the renewed certificate" if result["changed"] else "serves the certificate already"
-    return f"{unit['service']} {what} of key {served[:16]}" + (f" (by the ledger alone: {problem})" if problem else "")
+    said = f"{unit['service']} {what} of key {served[:16]}" + _without_dns(problem)
+    if keep_look and problem:
+        # Unseen, the ledger would grow old, and one day a renewal is refused.
+        raise DnsError(f"Cannot look: {problem}; {unit['service']} {what}")
+    return said
+
+
+def _current(unit, served):
+    """The lineage whose key is served. What becomes of the others is no business of a renewal."""
+    found = []
+    for path in unit["lineages"]:
+        if not os.path.exists(os.path.join(path, "privkey.pem")):
+            continue
+        try:
+            spki = _key_of(path)
+        except ChainError as exc:
+            found.append(exc.message)
+            continue
+        if spki == served:
+            return path
+        found.append(f"{path} has key {spki[:16]}")
+    if not served:
+        raise RefusedError(f"Cannot renew: there is no {unit['chain_file']}; run enable.yml")
+    raise RefusedError(
+        f"Cannot renew: no lineage has key {served[:16]}, which {unit['chain_file']} holds: "
+        f"{', '.join(found) or 'there is none'}. The old chain stays in service. If the key was changed by hand, let "
+        "rekey.yml bring in a new one")
+
+
+def _without_dns(problem):
+    return f" (by the ledger alone: {problem})" if problem else ""
 
 
 def _ledger(unit):
@@ -124,10 +158,15 @@ def _looks(unit):
     try:
         _dns.require_library()
         settings = _dns.Settings.from_options(unit["dns"])
-        looks = [look.to_dict() for look in _dns.look(owners, settings).values()]
-        insecure = [look for look in looks if look["security"] != "secure"]
-        if insecure:
-            return [], f"{insecure[0]['owner']} is {insecure[0]['security']} as seen from here"
+        waivers = parse_waivers(unit.get("waive"))
+        looks = [waive_servers(look.to_dict(), waivers, time.time()) for look in _dns.look(owners, settings).values()]
+        for look in looks:
+            if look["security"] != "secure":
+                why = ": " + look["findings"][0] if look["findings"] else ""
+                return [], f"{look['owner']} is {look['security']} as seen from here{why}"
+            # A resolver that answers is not yet a sight of the servers: this look would keep an old memory young.
+            if not any(server["outcome"] == "version" for server in look["servers"]):
+                return [], f"no authoritative server of {look['owner']} answers this host"
         for name, found in _dns.addresses_of(unit["names"], settings).items():
             if not isinstance(found, DnsError):
                 unit["addresses"][name] = list(found.addresses)
@@ -171,9 +210,9 @@ def _assemble(lineage, names):
 
 
 def json_status(unit):
-    """The ledger (JSON text)."""
+    """The ledger (JSON text), and why it is a new one (``lost``, null for one that is not)."""
     with _gate.open_ledger(_ledger(unit), write=False) as door:
-        return json.dumps(door.ledger.to_dict(), indent=1, sort_keys=True)
+        return json.dumps({**door.ledger.to_dict(), "lost": door.lost}, indent=1, sort_keys=True)
 
 
 def text_status(unit, now):

@@ -38,6 +38,18 @@ SERVICES = {
     },
 }
 
+WAIVE = {
+    "type": "list",
+    "elements": "dict",
+    "default": [],
+    "options": {
+        "what": {"type": "str", "required": True, "choices": ["server", "endpoint"]},
+        "name": {"type": "str", "required": True},
+        "until": {"type": "str", "required": True},
+        "reason": {"type": "str", "required": True},
+    },
+}
+
 
 def timing(options):
     """The option ``timing`` as :class:`_rollover.Timing` (seconds; ``factor`` is a count of TTLs).

@@ -26,11 +26,12 @@ Times are seconds since the epoch (float) and come from the caller; durations ar
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 from typing import Dict, FrozenSet, NamedTuple, Optional, Tuple
 
-from ._errors import LedgerError, RecordError
+from ._errors import LedgerError, RecordError, WaiverError
 from ._tlsa import DANE_EE, SPKI, Record, unusable_reason
 
 LEDGER_FORMAT = 1
@@ -352,6 +353,9 @@ class Name(NamedTuple):
                 _forget(memory, address)
                 memory.setdefault(Version.from_dict(server["version"]), (set(), None))[0].add(address)
                 continue
+            if server["outcome"] == "waived":
+                _forget(memory, address)
+                continue
             if server["outcome"] == "does-not-serve":
                 since, looks = lame.get(address, (taken_at, 0))
                 lame[address] = (since, looks + 1)
@@ -363,7 +367,7 @@ class Name(NamedTuple):
                 unanswered.append(address)
         for servers, _gone in memory.values():
             servers &= asked
-        complete = bool(asked) and not kept
+        complete = bool(heard) and not kept
         versions = tuple(
             SeenVersion(version, frozenset(servers), None if servers else (taken_at if gone is None and complete else gone))
             for version, (servers, gone) in memory.items()
@@ -409,7 +413,8 @@ class Name(NamedTuple):
                 f"{self.owner}: the answer is {self.security or 'unknown'}, not secure: DANE needs a signed zone "
                 "that validates")})
         found += [{"code": "server-unknown", "owner": self.owner, "server": address, "text": (
-            f"{self.owner}: server {address} has never answered, so what it serves is not known")}
+            f"{self.owner}: server {address} has never answered, so what it serves is not known; if it is gone for good, "
+            "name it in dane_waive")}
             for address in self.unanswered]
         return found
 
@@ -537,7 +542,7 @@ class Chains(NamedTuple):
         for key in asked - answered:
             if not any(key in endpoints for endpoints, gone in memory.values()):
                 unanswered.add(key)
-        complete = bool(asked) and asked == answered
+        complete = asked == answered and any(outcome["outcome"] not in ("silent", "waived") for outcome in outcomes)
         taken_at = max([float(outcome["at"]) for outcome in outcomes], default=0.0)
         chains = []
         for chain, (endpoints, gone) in memory.items():
@@ -596,6 +601,75 @@ class Chains(NamedTuple):
             )
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of chains in the ledger: {_cause(exc)}") from exc
+
+
+# ------------------------------------------------------------------------------------------------------------- waivers
+
+
+class Waiver(NamedTuple):
+    """An operator's word that a silent ``server`` or ``endpoint`` need not be heard, until a time (epoch seconds)."""
+
+    what: str
+    name: str
+    until: float
+    reason: str
+
+    def __str__(self):
+        day = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=self.until - 1)
+        return f"{self.what} {self.name} until {day:%Y-%m-%d}: {self.reason}"
+
+
+def parse_waivers(options):
+    """Read ``[{"what": "server", "name": "192.0.2.1", "until": "2026-12-31", "reason": "..."}]``.
+
+    :returns: tuple of :class:`Waiver`; ``until`` includes the whole day named, UTC.
+    :raises WaiverError: an entry that lacks something, or whose day is none.
+    """
+    found = []
+    for entry in options or ():
+        missing = [part for part in Waiver._fields if not str(entry.get(part) or "").strip()]
+        if missing or entry["what"] not in ("server", "endpoint"):
+            raise WaiverError(
+                f"Cannot use waiver {entry!r}: expected what (server or endpoint), name (its address), until "
+                f"(YYYY-MM-DD) and reason" + (f"; {', '.join(missing)} is missing" if missing else ""))
+        try:
+            day = datetime.date.fromisoformat(str(entry["until"]).strip()[:10])
+        except ValueError as exc:
+            raise WaiverError(f"Cannot use waiver {entry!r}: until is not a day such as 2026-12-31: {exc}") from exc
+        until = ((day - datetime.date(1970, 1, 1)).days + 1) * 86400.0
+        found.append(Waiver(entry["what"], str(entry["name"]).strip(), until, str(entry["reason"]).strip()))
+    return tuple(found)
+
+
+def waive_servers(look, waivers, now):
+    """The look with the outcome ``waived`` for silent and lame servers that a waiver in force names, by address or name.
+
+    A server that answers needs no waiver: what it gives counts, waived or not.
+    """
+    servers = []
+    for server in look["servers"]:
+        if server["outcome"] != "version":
+            server = _waive(server, "server", {server["address"], str(server.get("name") or "").rstrip(".")}, waivers, now)
+        servers.append(server)
+    return {**look, "servers": servers}
+
+
+def waive_endpoints(outcomes, waivers, now):
+    """The outcomes with ``waived`` for silent endpoints whose address a waiver in force names."""
+    return [
+        _waive(outcome, "endpoint", {outcome["endpoint"]["address"]}, waivers, now)
+        if outcome["outcome"] == "silent" else outcome
+        for outcome in outcomes
+    ]
+
+
+def _waive(found, what, names, waivers, now):
+    for waiver in waivers:
+        if waiver.what == what and waiver.name.rstrip(".") in names:
+            if now < waiver.until:
+                return {**found, "outcome": "waived", "detail": f"waived, {waiver} (was: {found['detail']})"}
+            return {**found, "detail": f"{found['detail']}; the waiver has run out: {waiver}"}
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------- the ledger

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from . import _dns
 from ._errors import DnsError, LedgerError, RecordError
-from ._rollover import Answer, Chain, Name, all_of, may_deploy
+from ._rollover import Answer, Chain, Name, all_of, may_deploy, waive_servers
 
 
-def one_look(names, memories, candidates, timing, settings, clock):
+def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
     """Look at all names once and ask whether the candidates may be served.
 
     :param names: owner names. :param memories: owner name to JSON of ``_rollover.Name``.
     :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
-    :param clock: gives the time (seconds since the epoch).
+    :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_rollover.Waiver``.
     :returns: dict with ``names``, ``answer``, ``addresses``, ``now``.
     :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
     :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
@@ -32,7 +32,8 @@ def one_look(names, memories, candidates, timing, settings, clock):
     strange = set(candidates) - set(map(_dns.canonical, names))
     if strange:
         raise RecordError(f"Cannot answer for {', '.join(sorted(strange))}: there are candidates, but it is not looked at")
-    looks = {owner: look.to_dict() for owner, look in _dns.look(names, settings).items()}
+    looks = {
+        owner: waive_servers(look.to_dict(), waivers, clock()) for owner, look in _dns.look(names, settings).items()}
     seen, answers = [], []
     now = clock()
     for owner in sorted(looks):

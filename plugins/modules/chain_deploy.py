@@ -99,6 +99,31 @@ options:
     description: The ledger file.
     type: path
     default: /var/lib/mailops-dane/ledger.json
+  waive:
+    description:
+      - Silent servers and endpoints that need not be heard, each until a day and for a reason.
+      - One that answers needs no waiver. What it gives counts all the same.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      what:
+        description: What is waived.
+        type: str
+        required: true
+        choices: [server, endpoint]
+      name:
+        description: Its address, or the name of the server.
+        type: str
+        required: true
+      until:
+        description: The last day (UTC) on which the waiver holds, such as V(2026-12-31).
+        type: str
+        required: true
+      reason:
+        description: Why. It is shown wherever the waiver is used.
+        type: str
+        required: true
   timing:
     description: How long things may still be seen after they went.
     type: dict
@@ -178,6 +203,7 @@ restored:
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import parse_waivers
 
 
 def main():
@@ -193,6 +219,7 @@ def main():
             "enabling": {"type": "bool", "default": False},
             "handshake_timeout": {"type": "int", "default": 60},
             "ledger": {"type": "path", "default": _gate.LEDGER_PATH},
+            "waive": _options.WAIVE,
             "timing": _options.TIMING,
         },
         supports_check_mode=True,
@@ -207,7 +234,7 @@ def main():
             daemon=_gate.DAEMONS[params["service"]], timing=_options.timing(params["timing"]),
             empty_is_fine=params["enabling"], expected_spki=params["expected_spki"],
             handshake_timeout=params["handshake_timeout"], ledger_path=params["ledger"],
-        ), write=not module.check_mode)
+        ), write=not module.check_mode, look=_gate.look_with(parse_waivers(params["waive"])))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     if result["changed"]:

@@ -111,6 +111,31 @@ options:
     description: That setting of the service is about to be made, so what it is now is no objection.
     type: bool
     default: false
+  waive:
+    description:
+      - Silent servers and endpoints that need not be heard, each until a day and for a reason.
+      - One that answers needs no waiver. What it gives counts all the same.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      what:
+        description: What is waived.
+        type: str
+        required: true
+        choices: [server, endpoint]
+      name:
+        description: Its address, or the name of the server.
+        type: str
+        required: true
+      until:
+        description: The last day (UTC) on which the waiver holds, such as V(2026-12-31).
+        type: str
+        required: true
+      reason:
+        description: Why. It is shown wherever the waiver is used.
+        type: str
+        required: true
   timing:
     description: How long things may still be seen after they went.
     type: dict
@@ -190,8 +215,9 @@ now:
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options, _probe
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import parse_waivers
 
 
 def main():
@@ -210,6 +236,7 @@ def main():
             "chain_file": {"type": "path"},
             "service": {"type": "str", "choices": ["postfix"]},
             "managed": {"type": "bool", "default": False},
+            "waive": _options.WAIVE,
             "timing": _options.TIMING,
         },
         required_by={"service": "chain_file"},
@@ -219,7 +246,8 @@ def main():
     if (params["names"] or params["chain_file"]) and not _chain.HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
-        outcomes = _probe.look(_options.endpoints(params["names"], params["services"]), handshakes=_gate.HANDSHAKES)
+        look = _gate.look_with(parse_waivers(params["waive"]))
+        outcomes = look(_options.endpoints(params["names"], params["services"]), handshakes=_gate.HANDSHAKES)
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],

@@ -58,6 +58,31 @@ options:
         returns it, RV(ignore:replaced), the list of chains that are served now, and RV(ignore:host), for messages.
     type: dict
     default: {}
+  waive:
+    description:
+      - Silent servers and endpoints that need not be heard, each until a day and for a reason.
+      - One that answers needs no waiver. What it gives counts all the same.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      what:
+        description: What is waived.
+        type: str
+        required: true
+        choices: [server, endpoint]
+      name:
+        description: Its address, or the name of the server.
+        type: str
+        required: true
+      until:
+        description: The last day (UTC) on which the waiver holds, such as V(2026-12-31).
+        type: str
+        required: true
+      reason:
+        description: Why. It is shown wherever the waiver is used.
+        type: str
+        required: true
   timing:
     description: How long things may still be seen after they went.
     type: dict
@@ -160,6 +185,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _options, _wait
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import parse_waivers
 
 
 def main():
@@ -169,6 +195,7 @@ def main():
             "names": {"type": "list", "elements": "str", "required": True},
             "memories": {"type": "dict", "default": {}},
             "candidates": {"type": "dict", "default": {}},
+            "waive": _options.WAIVE,
             "timing": _options.TIMING,
             # For the action plugin, which repeats this module; here so that they are checked and documented once.
             "timeout": {"type": "int", "default": 86400},
@@ -182,7 +209,7 @@ def main():
         _dns.require_library()
         result = _wait.one_look(
             params["names"], params["memories"], params["candidates"], _options.timing(params["timing"]),
-            _dns.Settings.from_options(params), time.time)
+            _dns.Settings.from_options(params), time.time, parse_waivers(params["waive"]))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     module.exit_json(changed=False, **result)

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Waivers: what an operator may take out of the wait, for how long, and what stays in it all the same."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.mailops.dane.plugins.module_utils._errors import WaiverError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
+    Chains,
+    Name,
+    parse_waivers,
+    waive_endpoints,
+    waive_servers,
+)
+from rollover_values import OWNER, T0, TIMING, look, record, version
+
+V_A = version(record("A"))
+V_AB = version(record("A"), record("B"))
+
+# T0 is 2023-11-14 22:13:20 UTC.
+SERVER = "192.0.2.2"
+
+
+def waiver(until="2023-11-14", **changed):
+    return parse_waivers([{"what": "server", "name": SERVER, "until": until, "reason": "dead for years", **changed}])
+
+
+def with_waiver(one, until="2023-11-14", now=T0):
+    return waive_servers(one, waiver(until), now)
+
+
+def test_a_waived_server_does_not_hold_up_the_wait():
+    name = Name(OWNER).observe(look(T0, V_A, V_A), TIMING)
+    late = look(T0 + 5, V_AB, "silent")
+    assert [one.gone_since for one in name.observe(late, TIMING).versions if one.version == V_A] == [None]
+    name = name.observe(with_waiver(late), TIMING)
+    assert [one.gone_since for one in name.versions if one.version == V_A] == [T0 + 5]
+
+
+def test_a_waived_server_that_answers_counts():
+    one = look(T0, V_AB, V_A)
+    assert with_waiver(one) == one
+
+
+def test_a_waiver_ends_with_its_day():
+    silent = look(T0, V_AB, "silent")
+    assert with_waiver(silent, until="2023-11-14")["servers"][1]["outcome"] == "waived"
+    over = with_waiver(silent, until="2023-11-13")["servers"][1]
+    assert over["outcome"] == "silent"
+    assert "has run out" in over["detail"] and "dead for years" in over["detail"]
+
+
+def test_a_waiver_for_another_server_changes_nothing():
+    silent = look(T0, V_AB, "silent")
+    assert waive_servers(silent, waiver(name="192.0.2.77"), T0) == silent
+    assert waive_servers(silent, waiver(what="endpoint"), T0) == silent
+
+
+def test_when_all_servers_are_waived_nothing_is_gone():
+    name = Name(OWNER).observe(look(T0, V_A), TIMING)
+    one = look(T0 + 5, "silent")
+    gone = waive_servers(one, waiver(name=one["servers"][0]["address"]), T0)
+    assert [seen.gone_since for seen in name.observe(gone, TIMING).versions] == [None]
+
+
+def test_a_waived_endpoint_is_answered():
+    endpoint = {"name": "mx1.example.test", "address": "192.0.2.25", "port": 25, "algorithm": "ecdsa", "sni": ""}
+    silent = [{"endpoint": endpoint, "outcome": "silent", "chain": None, "detail": "timeout", "at": T0}]
+    waived = waive_endpoints(silent, waiver(what="endpoint", name="192.0.2.25"), T0)
+    assert waived[0]["outcome"] == "waived" and "dead for years" in waived[0]["detail"]
+    assert Chains().observe(silent).unanswered and not Chains().observe(waived).unanswered
+
+
+@pytest.mark.parametrize("changed, words", [
+    ({"until": "soon"}, "not a day"),
+    ({"until": ""}, "until is missing"),
+    ({"reason": " "}, "reason is missing"),
+    ({"what": "zone"}, "expected what"),
+])
+def test_a_waiver_that_is_none_is_an_error(changed, words):
+    with pytest.raises(WaiverError, match=words):
+        waiver(**changed)
