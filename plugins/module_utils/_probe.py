@@ -31,6 +31,7 @@ STARTTLS = ("smtp", "lmtp", "imap", "pop3", "sieve", "none")
 
 # What a client must offer so that only a key of this algorithm will do. All digests are there because TLS 1.3 ties
 # each curve to one of them (RFC 8446 4.2.3): a P-384 key is of no use to a client that only knows ECDSA with SHA-256.
+# The ciphers of TLS 1.2 that go with other keys, also those without a signature, s_client then leaves out by itself.
 _SIGNATURES = {
     "ecdsa": "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512",
     "rsa": "RSA-PSS+SHA256:RSA-PSS+SHA384:RSA-PSS+SHA512:rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"
@@ -38,9 +39,6 @@ _SIGNATURES = {
     "ed25519": "ed25519",
     "ed448": "ed448",
 }
-# TLS 1.2 can do without a signature (RSA key transport), so the cipher has to say it as well. Level 0: see, not judge.
-_CIPHERS = {"rsa": "aRSA:@SECLEVEL=0", "": "DEFAULT:@SECLEVEL=0"}
-_ECDSA_CIPHERS = "aECDSA:@SECLEVEL=0"
 
 _WORKERS = 16
 _MOST_OUTPUT = 1 << 20
@@ -195,7 +193,6 @@ def _command(endpoint, program, ehlo):
     # Reading the system's authorities, which nobody asks here, would take most of the time.
     command = [program, "s_client", "-connect", place_of(endpoint), "-showcerts", "-no-CAfile", "-no-CApath"]
     command += ["-servername", endpoint["sni"]] if endpoint["sni"] else ["-noservername"]
-    command += ["-cipher", _CIPHERS.get(algorithm, _ECDSA_CIPHERS)]
     if algorithm:
         command += ["-sigalgs", _SIGNATURES[algorithm]]
     if endpoint["starttls"] != "none":

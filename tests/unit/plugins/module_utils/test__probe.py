@@ -210,6 +210,16 @@ def test_rsa_key_transport_is_not_mistaken_for_ecdsa(tmp_path):
             ("ecdsa", "no-chain-for-algorithm", None), ("rsa", "chain", "rsa")]
 
 
+def test_weak_chains_are_seen(tmp_path):
+    """Whoever looks must not be more particular than some sender is."""
+    weak = pki.leaf(INTERMEDIATE, private=pki.key("server rsa1024", "rsa1024"), end=-1)
+    (tmp_path / "weak.pem").write_text(weak.key_pem + weak.pem)
+    path = str(tmp_path / "weak.pem")
+    options = ["-cipher", "DEFAULT:@SECLEVEL=0", "-cert", path, "-key", path]
+    with tls_server(tmp_path, options=options) as port:
+        assert summary(look(port, "rsa", "")) == [("rsa", "chain", "rsa"), ("", "chain", "rsa")]
+
+
 def test_an_alert_counts_only_beside_a_success(tmp_path):
     with tls_server(tmp_path, "ecdsa") as port:
         outcomes = look(port, "rsa", "ed25519")
