@@ -99,6 +99,10 @@ class Stage:
         self.lab = Lab(self.lab_file)
         return self
 
+    def variables(self):
+        """A user's variables for this lab (dict)."""
+        return group_vars.variables(self.about)
+
     def say(self, text):
         """A line of progress."""
         print(f"{self.name} {time.monotonic() - self.began:6.1f}s  {text}", flush=True)
@@ -188,15 +192,16 @@ class Stage:
                 raise Failed(f"{what} did not happen within {limit:.0f} s")
             time.sleep(0.5)
 
-    def judge(self, start, expect_new_keys=True, extra_records=0, end=None, suffix=""):
+    def judge(self, start, expect_new_keys=True, extra_records=0, end=None, suffix="", check_end=True):
         """The verdict on the time since ``start`` (epoch); keeps everything; the result dict of the judge.
 
-        :param end: epoch, now where it is not given. :param suffix: of the names of the files that are kept.
+        :param check_end: whether keys and records at the end are judged, too. :param end: epoch, now where it is not
+            given. :param suffix: of the names of the files that are kept.
         """
         end = end or time.time()
         self.stop_watching()
         evidence = self.lab.evidence(self.witness_file, start, end)
-        result = verdict.judge(evidence, True, expect_new_keys, extra_records)
+        result = verdict.judge(evidence, check_end, expect_new_keys, extra_records)
         (self.out / f"verdict{suffix}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         (self.out / f"timeline{suffix}.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")
         for line in verdict.explain(result):

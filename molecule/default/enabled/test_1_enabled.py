@@ -72,11 +72,15 @@ def test_the_one_record_on_every_server_is_that_of_the_key(host, records):
     assert {source: found for source, found in mine.items() if found != [wanted]} == {}
 
 
-def test_the_ledger_is_for_root_alone_and_holds_no_key(host):
+def test_the_ledger_can_be_read_by_people_and_holds_no_key(host):
     ledger = host.file("/var/lib/mailops-dane/ledger.json")
-    assert (ledger.user, ledger.mode & 0o077) == ("root", 0)
-    assert host.file("/var/lib/mailops-dane").mode & 0o077 == 0
+    assert (ledger.user, ledger.group, ledger.mode) == ("root", "root", 0o644)
     assert "PRIVATE" not in ledger.content_string
+
+
+def test_what_lies_beside_it_with_a_key_is_for_root_alone(host):
+    candidate = host.file("/var/lib/mailops-dane/candidate.pem")
+    assert (candidate.user, candidate.group, candidate.mode) == ("root", "root", 0o600)
 
 
 def test_no_operation_is_open(host):
