@@ -27,13 +27,15 @@ SCENARIOS = {
         start=("311A 311B", 1), others=(("311A 311C", 1), ("311B", 1)), silent=((), (1,), ("a",)), ticks=4),
     "ledger lost": REKEY._replace(
         start=("311A 311B", 1), others=(("311B", 1),), cached=(("311A", 2),), ledger_lost=True),
-    "never heard": REKEY._replace(ledger_lost=True, silent=((), (1,)), intents=2),
+    "never heard": REKEY._replace(
+        start=("311A 311B", 1), others=(("311B", 1),), cached=(("311A", 2),), behind=1, ledger_lost=True,
+        silent=((), (1,))),
     "two hosts": Scenario(
         ("311A 311C", 1), (("311A 311B 311C", 1), ("311B 311C", 1)), hosts="AC", keys=("B", ""), ticks=4,
         silent=((), ("b",)), goal=("311B 311C", "BC")),
-    "two hosts, ledgers lost": Scenario(
-        ("311A 311C", 1), (("311A 311C 312A", 1), ("311A 311C 312A 312C", 1)), hosts="AC", keys=("", ""), ticks=3,
-        silent=((), ("b",)), ledger_lost=True, goal=("311A 311C 312A 312C", "AC")),
+    "a host outside the inventory": Scenario(
+        ("311A 311C", 1), (("311A 311C 312A", 1), ("311A 311C 312A 312C", 1), ("311A", 1)), hosts="AC", keys=("", ""),
+        strangers=1, ticks=3, silent=((), ("b",)), ledger_lost=True, goal=("311A 311C 312A 312C", "AC")),
     "digest change": Scenario(
         ("311A", 1), (("311A 312A", 1), ("312A", 1), ("311A 312B", 1), ("312B", 1)), ticks=3, goal=("312A", "A")),
     "digest change and rekey in one": Scenario(
@@ -53,22 +55,23 @@ MUTANTS = [
     ("every combination", "return {record.combination for record in version.usable} - matched(chain, version)",
      "return set() if matched(chain, version) else {record.combination for record in version.usable}",
      "digest change"),
-    ("any one server", 'for server in look["servers"]:', 'for server in look["servers"][:1]:', "rekey"),
+    ("any one server", 'for server in look["servers"]:\n            address', 'for server in look["servers"][:1]:\n'
+     '            address', "rekey"),
     ("the clock starts when the last server has it, not with publication", "None if servers else (taken_at",
      'None if "0" in servers else (taken_at', "rekey"),
     ("versions that nobody serves but caches hold", "or now < seen.gone_since + timing.lifetime(seen.version.ttl)", "",
      "rekey"),
     ("versions that come back", "None if servers else (taken_at", "gone if gone else None if servers else (taken_at",
      "fallback"),
-    ("a silent server may give what others gave", "complete = bool(asked) and not kept",
-     "complete = bool(asked) and not unanswered", "silence"),
+    ("a silent server may give what others gave", "complete = bool(heard) and not kept",
+     "complete = bool(heard) and not unanswered", "silence"),
     ("a server that was never heard", "for address in self.unanswered]", "for address in ()]", "never heard"),
     ("what a server gave before it was heard", "first = self.looked_at is None or heard.intersection(self.unanswered)",
      "first = self.looked_at is None", "never heard"),
     ("what was before the ledger", "if now < name.unknown_until and", "if False and", "ledger lost"),
     ("the chains, before a withdrawal", "for chain in chains:\n        if fine(chain, new", "for chain in ():\n        if "
      "fine(chain, new", "rekey"),
-    ("a complete look, before a new combination", "if not chains_known:", "if False:", "two hosts, ledgers lost"),
+    ("a complete look, before a new combination", "if not chains_known:", "if False:", "a host outside the inventory"),
     ("linger", "or now < seen.gone_since + timing.linger]", "]", "rekey"),
     ("the intent, for the DNS", "return self._replace(versions=others + (SeenVersion(", "return self if version else ("
      "(SeenVersion(", "rekey"),

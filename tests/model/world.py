@@ -34,6 +34,8 @@ class Scenario(NamedTuple):
     hosts: str = "A"  # the key that each host serves at the beginning
     keys: tuple = ("B",)  # for each host the keys that operators may try to deploy
     servers: int = 2
+    behind: int = 0  # how many of the servers still give the first of ``cached``
+    strangers: int = 0  # how many of the hosts are not in the inventory: no ledger, no doors
     ticks: int = 6
     cached: tuple = ()  # the (RRset, TTL) that a cache took over at the beginning
     silent: tuple = ((),)  # the sets of servers (numbers) and hosts (letters a, b) that may be silent in a look
@@ -117,9 +119,10 @@ class Model:
         """The first state."""
         scenario = self.scenario
         given = tuple(1 if number == 0 or number > len(scenario.others) else None for number in range(len(self.rrsets)))
+        served = (0,) * (scenario.servers - scenario.behind) + (len(scenario.others) + 1,) * scenario.behind
         hosts = tuple(Host(key, frozenset(key)) for key in scenario.hosts)
-        ledgers = (self.keep(_rollover.Name(OWNER), _rollover.Chains()),) * len(hosts)
-        state = State(1, (0,) * scenario.servers, given, hosts, ledgers)
+        ledgers = (self.keep(_rollover.Name(OWNER), _rollover.Chains()),) * (len(hosts) - scenario.strangers)
+        state = State(1, served, given, hosts, ledgers)
         if not scenario.ledger_lost:
             state = self.look(state, (), scenario.enabling)
             known = [self.ledgers[number] for number in state.ledgers]
