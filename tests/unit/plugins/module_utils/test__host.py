@@ -1,0 +1,689 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""``dane-gate`` on a mail host: certbot's files are real; DNS, handshakes and Postfix are simulated."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import time
+
+import pki
+import pytest
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _host
+from ansible_collections.mailops.dane.plugins.module_utils._errors import DnsError
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
+    LOOK_MAX_AGE,
+    Ledger,
+    Name,
+    Operation,
+    may_deploy,
+)
+from rollover_values import OWNER, TIMING, chain, look, record, seen, version
+
+NAME = "mx1.example.test"
+DAY = 86400
+ROOT = pki.root("Root of the hook")
+ISSUER, OTHER_ISSUER = pki.intermediate(ROOT, "Issuer of the hook"), pki.intermediate(ROOT, "Another of the hook")
+
+
+def leaf(key, issuer=ISSUER, **more):
+    """A new certificate for a key."""
+    return pki.leaf(issuer, **{"names": (NAME,), "private": pki.key(key), **more})
+
+
+def three_one_one(key):
+    """The record of a key."""
+    return _gate.Record.parse("3 1 1 " + _chain.spki_digest(pki.spki(pki.key(key))))
+
+
+LEAF_A = leaf("A")
+FILE_A = LEAF_A.key_pem + LEAF_A.pem + ISSUER.pem
+V_A, V_AB = version(three_one_one("A")), version(three_one_one("A"), three_one_one("B"))
+
+
+class Host:
+    """A host that serves key A from its chain file, while certbot holds a newer certificate for it."""
+
+    def __init__(self, directory, monkeypatch):
+        self.directory = directory
+        self.state, self.live = directory / "state", directory / "live"
+        self.chain_file, self.config = directory / "chain.pem", directory / "unit.json"
+        self.lineages = [self.live / NAME, self.live / (NAME + "-2")]
+        for made in (self.state, self.live):
+            made.mkdir()
+        self.chain_file.write_text(FILE_A)
+        self.presents, self.codes, self.reloads = FILE_A, {}, 0
+        self.looked, self.asked_dns, self.addresses = [], 0, {NAME: ("192.0.2.1", "2001:db8::1")}
+        self.dns = lambda: [look(time.time(), V_A)]
+        self.lineage(0, "A")
+        self.unit = {
+            "addresses": {NAME: ["192.0.2.1"]}, "chain_file": str(self.chain_file), "dns": {"resolver": ["192.0.2.53"]},
+            "handshake_timeout": 0, "lineages": [str(path) for path in self.lineages], "names": [NAME],
+            "service": "postfix", "services": [{"port": 25, "starttls": "smtp"}], "state_dir": str(self.state),
+            "timing": TIMING._asdict()}
+        self.remember()
+        monkeypatch.setattr(_host._dns, "require_library", lambda: None)
+        monkeypatch.setattr(_host._dns.Settings, "from_options", lambda options: options)
+        monkeypatch.setattr(_host._dns, "look", self.dns_look)
+        monkeypatch.setattr(_host._dns, "addresses_of", self.dns_addresses)
+        monkeypatch.setattr(_gate._probe, "look", self.handshakes)
+        monkeypatch.setattr(_gate, "_run", self.run_command)
+        monkeypatch.delenv("RENEWED_LINEAGE", raising=False)
+
+    # ---- the world
+
+    def lineage(self, number, key, certificate=None, chain_pem=None, key_pem=None, **more):
+        """Certbot's files. Each call without a certificate issues a new one."""
+        folder = self.lineages[number]
+        folder.mkdir(exist_ok=True)
+        made = certificate or leaf(key, **more)
+        (folder / "privkey.pem").write_text(key_pem or pki.key_pem(pki.key(key)))
+        (folder / "cert.pem").write_text(made.pem)
+        (folder / "chain.pem").write_text(chain_pem or more.get("issuer", ISSUER).pem)
+        return made
+
+    def remember(self, age=0, dns=V_A):
+        """A ledger whose last look is so many seconds old."""
+        name = Name(OWNER).observe(look(time.time() - age, dns), TIMING)._replace(unknown_until=0.0)
+        (self.state / "ledger.json").write_text(json.dumps(Ledger().with_name(name).to_dict()))
+
+    def dns_look(self, owners, settings):
+        self.asked_dns += 1
+        assert owners == [OWNER]
+
+        class Look:
+            def __init__(self, told):
+                self.to_dict = lambda: told
+        return {told["owner"]: Look(told) for told in self.dns()}
+
+    def dns_addresses(self, names, settings):
+        return {name: type("Addresses", (), {"addresses": self.addresses[name]})()
+                if name in self.addresses else DnsError("none") for name in names}
+
+    def handshakes(self, endpoints, handshakes=1, **_more):
+        self.looked.append(endpoints)
+        described = _chain.describe(_chain.load_certificates(self.presents, "a file"), [NAME], time.time())
+        return [{"endpoint": one, "at": time.time(), "detail": "", "chain": described if one["algorithm"] == "ecdsa" else None,
+                 "outcome": "chain" if one["algorithm"] == "ecdsa" else "no-chain-for-algorithm"} for one in endpoints]
+
+    def run_command(self, command):
+        code = self.codes.get(tuple(command[:2]), 0)
+        if tuple(command) == ("postfix", "reload"):
+            self.reloads += 1
+            if not code:
+                self.presents = self.chain_file.read_text()
+        return code, str(self.chain_file) if command[-1] == "smtpd_tls_chain_files" else ""
+
+    # ---- what is asked of it
+
+    @property
+    def ledger(self):
+        return Ledger.from_dict(json.loads((self.state / "ledger.json").read_text()))
+
+    def gate(self, capsys, *arguments):
+        """Run the command: (exit status, what it said). No word of it may be of a key."""
+        self.config.exists() or self.config.write_text(json.dumps(self.unit))
+        code = _host.main(["--config", str(self.config), *arguments])
+        said = "".join(capsys.readouterr())
+        for line in pki.key_pem(pki.key("A")).splitlines() + pki.key_pem(pki.key("B")).splitlines():
+            assert len(line) < 20 or line not in said
+        assert "Traceback" not in said
+        return code, said
+
+    def hook(self, capsys, monkeypatch, number=0):
+        """What certbot does after it renewed a lineage."""
+        monkeypatch.setenv("RENEWED_LINEAGE", str(self.lineages[number]))
+        return self.gate(capsys, "renew")
+
+
+@pytest.fixture(name="host")
+def fixture_host(tmp_path, monkeypatch):
+    """A host with a renewed certificate for the key that it serves."""
+    return Host(tmp_path, monkeypatch)
+
+
+@pytest.fixture(name="hook")
+def fixture_hook(host, capsys, monkeypatch):
+    """``hook()``: the hook for the first lineage, ``hook(1)`` for the second: (exit status, what it said)."""
+    return lambda number=0: host.hook(capsys, monkeypatch, number)
+
+
+@pytest.fixture(name="gate")
+def fixture_gate(host, capsys):
+    """``gate("look")``: any command: (exit status, what it said)."""
+    return lambda *arguments: host.gate(capsys, *arguments)
+
+
+@pytest.fixture(name="refused")
+def fixture_refused(host, hook):
+    """``refused("word", ...)``: the hook fails, says all this, and what is served is what was served."""
+
+    def run(*words, number=0):
+        code, said = hook(number)
+        assert code == 1
+        assert [word for word in words if word not in said] == []
+        assert host.chain_file.read_text() == FILE_A == host.presents and not host.reloads
+        assert not os.path.exists(str(host.chain_file) + ".previous")
+        return said
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------------------------- renewal
+
+
+def test_what_certbot_renewed_is_served(host, hook):
+    renewed = host.lineage(0, "A")
+    code, said = hook()
+    assert code == 0
+    assert said == f"postfix serves the renewed certificate of key {three_one_one('A').data[:16]}\n"
+    assert host.presents == host.chain_file.read_text() == renewed.key_pem + renewed.pem + ISSUER.pem
+    assert host.ledger.retired == frozenset()
+
+
+def test_a_second_call_changes_nothing(host, hook):
+    hook()
+    before = host.chain_file.stat().st_mtime_ns
+    code, said = hook()
+    assert (code, host.reloads, host.chain_file.stat().st_mtime_ns) == (0, 1, before)
+    assert "serves the certificate already" in said
+
+
+def test_the_daily_look_serves_what_a_hook_left(host, gate, monkeypatch):
+    monkeypatch.setenv("RENEWED_LINEAGE", "/etc/letsencrypt/live/of.somebody.else")
+    before = host.ledger.name(OWNER).looked_at
+    code, said = gate("look")
+    assert code == 0 and "serves the renewed certificate" in said
+    assert host.ledger.name(OWNER).looked_at > before
+
+
+def test_the_lineage_is_chosen_by_its_key(host, hook):
+    """After a rekey it is the second one that is current, whatever it is called."""
+    host.lineage(0, "B")
+    renewed = host.lineage(1, "A")
+    assert hook(0)[0] == 0 and not host.reloads
+    assert hook(1)[0] == 0 and renewed.pem in host.presents
+
+
+def test_a_renewal_of_the_next_key_is_nothing_to_do(host, hook):
+    host.lineage(1, "B")
+    host.dns = lambda: [look(time.time(), V_AB)]
+    code, said = hook(1)
+    assert code == 0 and "another key than the one that is served: nothing to do before a rekey" in said
+    assert host.presents == FILE_A and not host.reloads and not (host.state / "renewed.pem").exists()
+
+
+def test_a_lineage_of_something_else_is_nothing_to_do(host, gate, monkeypatch):
+    monkeypatch.setenv("RENEWED_LINEAGE", str(host.live / "www.example.test"))
+    host.chain_file.write_text("not even a chain")
+    code, said = gate("renew")
+    assert code == 0 and "www.example.test is not a lineage of this mail host's chain: nothing to do" in said
+    assert not host.asked_dns and not host.looked
+
+
+def test_a_lineage_is_known_behind_symbolic_links(host, gate, monkeypatch):
+    os.symlink(host.live, host.directory / "elsewhere")
+    monkeypatch.setenv("RENEWED_LINEAGE", str(host.directory / "elsewhere" / NAME))
+    assert "serves the renewed certificate" in gate("renew")[1]
+
+
+def test_a_broken_other_lineage_is_not_in_the_way(host, hook):
+    """The next key's files were cut short; the current one is renewed all the same."""
+    host.lineage(1, "B", key_pem="-----BEGIN PRIVATE KEY-----\nMIG")
+    assert hook()[0] == 0 and host.reloads == 1
+
+
+def test_every_address_that_the_dns_has_is_looked_at(host, hook):
+    hook()
+    assert {one["address"] for one in host.looked[0]} == {"192.0.2.1", "2001:db8::1"}
+
+
+def test_without_addresses_in_the_dns_those_of_the_playbook_are_looked_at(host, hook):
+    host.addresses = {}
+    assert hook()[0] == 0
+    assert {one["address"] for one in host.looked[0]} == {"192.0.2.1"}
+
+
+def test_no_address_at_all_is_refused(host, refused):
+    host.addresses, host.unit["addresses"] = {}, {}
+    refused(NAME, "no address")
+
+
+def test_another_issuer_under_a_record_of_the_key(host, hook):
+    host.lineage(0, "A", issuer=OTHER_ISSUER)
+    assert hook()[0] == 0 and OTHER_ISSUER.pem in host.presents
+
+
+def test_another_issuer_under_a_record_of_the_issuer(host, refused):
+    anchor = _gate.Record.parse(next(
+        text for text in _chain.describe(_chain.load_certificates(FILE_A, "f"), [NAME], time.time())["matches"]
+        if text.startswith("2 1 1")))
+    both = version(three_one_one("A"), anchor)
+    host.remember(dns=both)
+    host.dns = lambda: [look(time.time(), both)]
+    host.lineage(0, "A", issuer=OTHER_ISSUER)
+    refused("Cannot deploy the chain", "does not match this chain in 2 1 1")
+
+
+def test_postfix_that_does_not_reload_gets_the_old_chain_back(host, hook):
+    host.codes["postfix", "reload"] = 1
+    code, said = hook()
+    assert code == 1 and "did not reload" in said
+    assert host.chain_file.read_text() == FILE_A == host.presents
+
+
+def test_postfix_with_settings_of_somebody_else(host, refused):
+    host.codes["postconf", "-P"] = 1
+    refused("postfix does not serve from it alone")
+
+
+# -------------------------------------------------------------------------------------------------- another key by hand
+
+
+def test_a_key_that_was_changed_by_hand_is_refused(host, refused):
+    host.lineage(0, "B")
+    a, b = three_one_one("A").data[:16], three_one_one("B").data[:16]
+    said = refused(f"Cannot renew: no lineage has key {a}", f"{host.lineages[0]} has key {b}", "rekey.yml")
+    assert not (host.state / "renewed.pem").exists()
+    assert said.startswith("dane-gate: ")
+
+
+def test_even_when_its_record_is_published(host, refused):
+    """It is the playbook that knows how long."""
+    host.remember(dns=V_AB)
+    host.dns = lambda: [look(time.time(), V_AB)]
+    host.lineage(0, "B")
+    refused("Cannot renew: no lineage has key")
+
+
+def test_the_daily_look_says_so_too_and_keeps_the_look(host, gate):
+    host.lineage(0, "B")
+    before = host.ledger.name(OWNER).looked_at
+    code, said = gate("look")
+    assert code == 1 and "no lineage has key" in said and host.presents == FILE_A
+    assert host.ledger.name(OWNER).looked_at > before
+
+
+def test_no_lineage_at_all(host, refused):
+    for path in host.lineages[0].iterdir():
+        path.unlink()
+    refused("no lineage has key", "there is none")
+
+
+def test_no_chain_file(host, gate):
+    host.chain_file.unlink()
+    code, said = gate("renew")
+    assert code == 1 and f"there is no {host.chain_file}; run enable.yml" in said and not host.chain_file.exists()
+
+
+def test_a_key_that_was_retired_does_not_come_back(host, refused):
+    """A chain file out of an old backup, and certbot's files with it."""
+    name = host.ledger.name(OWNER)
+    ledger = Ledger(retired=frozenset([three_one_one("A").data])).with_name(name)
+    (host.state / "ledger.json").write_text(json.dumps(ledger.to_dict()))
+    refused("retired")
+
+
+# --------------------------------------------------------------------------------------------- without sight of the DNS
+
+
+def unreachable():
+    raise DnsError("Cannot ask the resolver: 192.0.2.53: timeout")
+
+
+def unseen(security="secure", outcome="silent"):
+    """A DNS that tells this host nothing that counts."""
+    told = look(time.time(), outcome, security=security)
+    return lambda: [{**told, "findings": ["what the finding says"]}]
+
+
+BLIND = {
+    "no resolver": (unreachable, "Cannot ask the resolver"),
+    "insecure": (unseen("insecure", V_A), "is insecure as seen from here: what the finding says"),
+    "bogus": (unseen("bogus", V_A), "is bogus as seen from here"),
+    "unreachable": (unseen("unreachable"), "is unreachable as seen from here"),
+    "silent servers": (unseen(), f"no authoritative server of {OWNER} answers this host"),
+    "lame servers": (unseen(outcome="does-not-serve"), f"no authoritative server of {OWNER} answers this host"),
+}
+
+
+@pytest.fixture(name="blind", params=BLIND)
+def fixture_blind(request, host):
+    """All the ways of not seeing the DNS; why, in the words of the gate."""
+    host.dns, why = BLIND[request.param]
+    return why
+
+
+@pytest.mark.parametrize("age", [0, DAY, LOOK_MAX_AGE - 60])
+def test_a_renewal_goes_by_the_ledger(host, hook, blind, age):
+    host.remember(age)
+    before = host.ledger.name(OWNER)
+    code, said = hook()
+    assert code == 0 and host.reloads == 1
+    assert "serves the renewed certificate" in said and "by the ledger alone: " in said and blind in said
+    assert host.ledger.name(OWNER) == before, "what was not seen must not make the memory young"
+
+
+def test_a_renewal_by_an_old_ledger_is_refused(host, refused, blind):
+    host.remember(LOOK_MAX_AGE + 60)
+    refused("the last look at its servers is not of the last", blind)
+
+
+def test_a_renewal_by_a_lost_ledger_is_refused(host, refused, blind):
+    (host.state / "ledger.json").unlink()
+    refused(OWNER, blind)
+
+
+def test_another_issuer_is_not_judged_by_the_ledger(host, refused, blind):
+    host.remember(DAY)
+    host.lineage(0, "A", issuer=OTHER_ISSUER)
+    refused("the last look at its servers is not of the last 60 s", blind)
+
+
+def test_another_key_is_not_judged_by_the_ledger(host, refused, blind):
+    host.remember(0, V_AB)
+    host.lineage(0, "B")
+    refused("no lineage has key")
+
+
+def test_a_look_that_saw_nothing_is_a_failed_one(host, gate, blind):
+    """Else nobody hears that the ledger grows old, until a renewal is refused. What can be served is served."""
+    host.remember(DAY)
+    code, said = gate("look")
+    assert code == 1 and "Cannot look: " in said and blind in said and "serves the renewed certificate" in said
+    assert host.reloads == 1
+
+
+def test_with_sight_of_the_dns_a_lost_ledger_is_no_obstacle(host, hook):
+    (host.state / "ledger.json").write_text("{")
+    assert hook()[0] == 0 and host.reloads == 1
+
+
+def test_a_missing_library_is_no_sight(host, hook, monkeypatch):
+    def missing():
+        raise DnsError("dnspython is missing")
+    monkeypatch.setattr(_host._dns, "require_library", missing)
+    code, said = hook()
+    assert code == 0 and "by the ledger alone: dnspython is missing" in said
+
+
+NOW = 1_700_000_000.0
+OLD, RENEWED = chain("A"), chain("A", certificate=2)
+
+
+@pytest.mark.parametrize(("new", "replaced", "age", "yes"), [
+    (RENEWED, [OLD], 0, True),
+    (RENEWED, [OLD], LOOK_MAX_AGE, True),
+    (RENEWED, [OLD], LOOK_MAX_AGE + 1, False),
+    (RENEWED, [], 61, False),
+    (RENEWED, [OLD, chain("B")], 61, False),
+    (chain("A", certificate=2, issuer="another"), [OLD], 60, True),
+    (chain("A", certificate=2, issuer="another"), [OLD], 61, False),
+    (chain("B"), [OLD], 60, True),
+    (chain("B"), [OLD], 61, False),
+])
+def test_only_a_renewal_may_be_judged_by_an_older_look(new, replaced, age, yes):
+    known = seen(look(NOW - age, version(record("A"), record("B"))))
+    answer = may_deploy(new, known, replaced, NOW, TIMING, max_age=LOOK_MAX_AGE)
+    assert answer.yes is yes
+    assert yes or [reason["code"] for reason in answer.reasons] == ["view-stale"]
+
+
+def test_not_even_a_renewal_goes_against_a_record_of_the_certificate():
+    known = seen(look(NOW - DAY, version(record("A"), record(("A", 1), "3 0 1"))))
+    assert not may_deploy(RENEWED, known, [OLD], NOW, TIMING, max_age=LOOK_MAX_AGE).yes
+
+
+# ------------------------------------------------------------------------------------------------------- certbot's files
+
+
+@pytest.mark.parametrize(("certificate", "word"), [
+    (lambda: leaf("B"), "do not belong together"),
+    (lambda: leaf("A", names=("mx2.example.test",)), "the name 'mx1.example.test' is missing"),
+    (lambda: leaf("A", start=-2 * DAY, end=-DAY), "expired"),
+    (lambda: leaf("A", end=_host.VALID_FOR - 60), "expires"),
+    (lambda: leaf("A", start=DAY), "not yet valid"),
+    (lambda: leaf("A", issuer=pki.root("Root that is not there")), "issuer"),
+], ids=["another key", "missing name", "expired", "expires at once", "not yet valid", "another issuer"])
+def test_a_certificate_that_is_of_no_use(host, refused, certificate, word):
+    host.lineage(0, "A", certificate())
+    refused(word)
+
+
+@pytest.mark.parametrize("part", ["privkey", "cert", "chain"])
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_text(path.read_text()[:100]), lambda path: path.write_text(""), lambda path: path.unlink(),
+    lambda path: path.write_bytes(b"\xff\xfe" * 50), lambda path: (path.unlink(), path.mkdir()),
+], ids=["cut short", "empty", "missing", "binary", "directory"])
+def test_a_damaged_file(host, refused, part, damage):
+    damage(host.lineages[0] / f"{part}.pem")
+    said = refused("Cannot")
+    assert str(host.lineages[0]) in said or "there is none" in said or ISSUER.x509.subject.rfc4514_string() in said
+
+
+@pytest.mark.parametrize("content", ["", "-----BEGIN CERTIFICATE-----\nMII"])
+def test_a_damaged_chain_file(host, gate, content):
+    host.chain_file.write_text(content)
+    code, said = gate("renew")
+    assert code == 1 and str(host.chain_file) in said and host.chain_file.read_text() == content
+
+
+def test_a_truncated_key_is_named(host, refused):
+    path = host.lineages[0] / "privkey.pem"
+    path.write_text(path.read_text()[:60])
+    refused("no lineage has key", str(path), "truncated")
+
+
+def test_the_candidate_is_private_from_its_first_moment(host, hook, monkeypatch):
+    modes = {}
+    monkeypatch.setattr(os, "replace", lambda source, dest, replace=os.replace: (
+        modes.setdefault(os.path.basename(dest), stat.S_IMODE(os.stat(source).st_mode)), replace(source, dest)))
+    opened = []
+    monkeypatch.setattr(_gate.tempfile, "mkstemp", lambda make=_gate.tempfile.mkstemp, **more: (
+        opened.append(make(**more)), opened[-1])[1])
+    fchmod = os.fchmod
+    monkeypatch.setattr(os, "fchmod", lambda descriptor, mode: (
+        opened.append(stat.S_IMODE(os.fstat(descriptor).st_mode)), fchmod(descriptor, mode)))
+    before = os.umask(0)
+    try:
+        assert hook()[0] == 0
+    finally:
+        os.umask(before)
+    assert modes["renewed.pem"] == modes["chain.pem"] == 0o600
+    assert {one for one in opened if isinstance(one, int)} == {0o600}
+    for path in host.directory.rglob("*"):
+        if path.is_file() and "PRIVATE KEY" in path.read_text() and host.live not in path.parents:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_a_full_disk_changes_nothing(host, refused, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(_gate, "_replace_file", full)
+    refused("renewed.pem", "No space left on device")
+
+
+# --------------------------------------------------------------------------------------------------------- configuration
+
+
+def test_no_configuration(host, capsys):
+    code = _host.main(["--config", str(host.directory / "none.json"), "renew"])
+    said = capsys.readouterr().err
+    assert code == 1 and "none.json" in said and "the certbot role of mailops.dane writes it" in said
+
+
+@pytest.mark.parametrize("command", ["renew", "look", "status"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"names"', "{}", "\x00"])
+def test_a_configuration_that_is_none(host, gate, command, text):
+    host.config.write_text(text)
+    code, said = gate(command)
+    assert code == 1 and str(host.config) in said and "run enable.yml again" in said
+
+
+@pytest.mark.parametrize(("part", "value"), [
+    *((part, None) for part in _host.WANTED), ("lineages", 7), ("names", NAME), ("timing", []), ("service", "sendmail"),
+    ("timing", {"factor": 0}), ("timing", {"floor": -1}), ("timing", {"banana": 1}), ("timing", {"floor": "x"}),
+    ("services", [{}]), ("services", ["x"]), ("names", ["no host"]), ("handshake_timeout", "60"),
+])
+def test_a_configuration_that_was_edited(host, gate, part, value):
+    if value is None:
+        del host.unit[part]
+    else:
+        host.unit[part] = value
+    code, said = gate("renew")
+    assert code == 1 and "Cannot use" in said and str(host.config) in said and "run enable.yml again" in said
+    assert host.presents == FILE_A
+
+
+# ---------------------------------------------------------------------------------------------------------------- status
+
+
+def test_status_for_people(host, hook, gate):
+    host.remember(60, V_AB)
+    host.dns = lambda: [look(time.time(), V_A)]
+    hook()
+    ledger = host.ledger
+    operation = Operation("20260101", "rekey", three_one_one("B").data, 1.0)
+    (host.state / "ledger.json").write_text(json.dumps(ledger._replace(operation=operation).to_dict()))
+    before = {path: path.read_bytes() for path in host.directory.rglob("*") if path.is_file()}
+    code, said = gate("status")
+    a, b = three_one_one("A").data, three_one_one("B").data
+    assert code == 0
+    assert f"ledger {host.state}/ledger.json\n" in said
+    assert f"open: rekey 20260101, key {b[:16]}" in said
+    assert re.search(rf"^{re.escape(OWNER)} secure, looked at \d s ago$", said, re.MULTILINE)
+    assert f"  3 1 1 {a}"[:42] + " OMNIPRESENT" in said
+    assert f"  3 1 1 {b}"[:42] + " UNRETENTIVE" in said
+    assert f"key {a[:16]} (ecdsa) presented at 4 endpoints" in said
+    assert f"key {a[:16]} (ecdsa) may still be met" in said
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_status_for_programs(host, gate):
+    code, said = gate("status", "--json")
+    assert code == 0
+    told = json.loads(said)
+    assert told.pop("lost") is None
+    assert Ledger.from_dict(told) == host.ledger
+
+
+@pytest.mark.parametrize(("text", "word"), [
+    (None, "there is none yet"), ("{", "Expecting"), ('{"format": 9}', "expected format")])
+def test_status_of_a_lost_ledger(host, gate, text, word):
+    path = host.state / "ledger.json"
+    path.unlink()
+    if text:
+        path.write_text(text)
+    code, said = gate("status")
+    assert code == 0 and said.startswith(f"ledger {path}: ") and word in said
+    code, said = gate("status", "--json")
+    assert code == 0 and word in json.loads(said)["lost"]
+    assert path.exists() == bool(text) and not (host.state / "ledger.json.lock").exists()
+
+
+def test_status_of_a_host_that_was_never_looked_at(host, gate):
+    ledger = Ledger().with_name(Name(OWNER))._replace(operation=Operation("1", "rekey", "", 1.0))
+    (host.state / "ledger.json").write_text(json.dumps(ledger.to_dict()))
+    said = gate("status")[1]
+    assert f"{OWNER} unknown, never looked at" in said and "key not made yet" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["banana"], ["renew", "x"]])
+def test_a_command_that_is_none(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        _host.main(arguments)
+    assert caught.value.code == 2 and "usage: dane-gate" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------ as copies
+
+
+def installed_by_the_role(root):
+    """The module names that the certbot role copies to a host."""
+    tasks = (root / "roles" / "certbot" / "tasks" / "hook.yml").read_text(encoding="utf-8")
+    found = re.search(r"module_utils/\{\{ item \}\}\.py.*?\n  loop: \[([^\]]+)\]", tasks, re.DOTALL)
+    return set(found.group(1).replace(",", " ").split())
+
+
+def closure(root, name):
+    """Every module of the library that a module imports, and those that they import."""
+    found, waiting = set(), {name}
+    while waiting:
+        module = waiting.pop()
+        found.add(module)
+        tree = ast.parse((root / "plugins" / "module_utils" / f"{module}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                waiting |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+            if isinstance(node, (ast.Import, ast.ImportFrom)):
+                names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+                assert not any(one.startswith("ansible") for one in names), f"{module} imports {names}"
+        waiting -= found
+    return found
+
+
+def test_the_role_installs_what_the_command_imports_and_no_more(collection_root):
+    assert installed_by_the_role(collection_root) == closure(collection_root, "_host") | {"__init__"}
+
+
+@pytest.fixture(name="copies")
+def fixture_copies(collection_root, tmp_path):
+    """The copies that the role makes, in a directory of their own, with the command that knows that directory."""
+    package = tmp_path / "lib" / "dane_gate"
+    package.mkdir(parents=True)
+    for module in installed_by_the_role(collection_root):
+        source = collection_root / "plugins" / "module_utils" / f"{module}.py"
+        (package / f"{module}.py").write_bytes(source.read_bytes())
+    script = (collection_root / "roles" / "certbot" / "files" / "dane-gate").read_text(encoding="utf-8")
+    assert script.startswith("#!/usr/bin/python3 -I\n") and script.count('"/usr/local/lib/mailops-dane"') == 1
+    # There is no ansible on a mail host; here there may be.
+    blocked = 'import sys\nfor name in ("ansible", "ansible_collections"):\n    sys.modules[name] = None\n'
+    script = script.replace("/usr/local/lib/mailops-dane", str(package.parent))
+    (tmp_path / "dane-gate").write_text(blocked + script, encoding="utf-8")
+
+    def run(*arguments, **environment):
+        return subprocess.run(
+            [sys.executable, "-I", str(tmp_path / "dane-gate"), *arguments], check=False, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=str(tmp_path), timeout=60)
+
+    run.package = package
+    return run
+
+
+def test_the_copies_run_without_ansible(host, copies):
+    host.config.write_text(json.dumps(host.unit))
+    done = copies("--config", str(host.config), "status")
+    assert (done.returncode, done.stderr) == (0, "") and f"ledger {host.state}/ledger.json" in done.stdout
+
+
+def test_the_copies_judge_without_ansible(host, copies):
+    """The whole way through DNS (nobody answers there), files and ledger, up to the handshakes."""
+    host.unit["dns"] = {"resolver": ["127.0.0.1@9"], "query_timeout": 0.1}
+    host.lineage(0, "B")
+    host.config.write_text(json.dumps(host.unit))
+    done = copies("--config", str(host.config), "renew", RENEWED_LINEAGE=str(host.lineages[0]))
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("dane-gate: Cannot renew: no lineage has key") and "Traceback" not in done.stderr
+    assert host.chain_file.read_text() == FILE_A
+    assert base64.b64encode(b"PRIVATE").decode() not in done.stderr
+
+
+def test_nothing_of_the_callers_environment_is_imported(host, copies, tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('imported from the working directory')")
+    host.config.write_text(json.dumps(host.unit))
+    assert copies("--config", str(host.config), "status", PYTHONPATH=str(tmp_path)).returncode == 0
+
+
+def test_postfix_is_found_whatever_the_callers_path(copies):
+    (copies.package / "_host.py").write_text("import os\ndef main():\n    print(os.environ['PATH'])\n")
+    for environment in ({}, {"PATH": "/usr/bin:/bin"}):
+        assert {"/usr/sbin", "/sbin", "/usr/bin", "/bin"} <= set(copies(**environment).stdout.strip().split(":"))
