@@ -30,6 +30,7 @@ from judge import timeline, verdict
 from judge.labfile import Lab
 
 HOLD_LIMIT = 600
+READABLE = 20_000
 RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -56,6 +57,9 @@ class Played(NamedTuple):
     output: str
     seconds: float
 
+    def __repr__(self):
+        return f"<{' '.join(self.command[1:])}: exit status {self.returncode}, {self.seconds:.0f} s, {self.changed}>"
+
     @property
     def recap(self):
         """What the recap counts: {host: {"ok": 12, "changed": 0, ...}}."""
@@ -80,6 +84,7 @@ class Stage:
         self.out = ROOT / "build" / name
         self.witness_file = self.out / "witness.jsonl"
         self.witness = None
+        self.played = 0
         self.began = time.monotonic()
         self.lab_file = ROOT / "build" / "lab" / "lab.json"
         self.about = None
@@ -150,7 +155,11 @@ class Stage:
         began = time.monotonic()
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
-        print(done.stdout, flush=True)
+        self.played += 1
+        kept = self.out / f"played-{self.played}.log"
+        kept.write_text(done.stdout, encoding="utf-8")
+        # What -vvv says is for who looks into the file.
+        print(done.stdout if len(done.stdout) < READABLE else f"[...]{done.stdout[-READABLE:]}\n(all of it: {kept})")
         return Played(command, done.returncode, COLOURS.sub("", done.stdout), time.monotonic() - began)
 
     def watch(self):
