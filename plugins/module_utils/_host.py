@@ -80,6 +80,7 @@ def read_configuration(path):
         raise DaneError(f"Cannot use {path!r}: {', '.join(wrong)} is missing or malformed; run enable.yml again")
     try:
         _options.timing(unit["timing"])
+        parse_waivers(unit.get("waive"))
         _gate.DAEMONS[unit["service"]]
         [owner_name(name, service["port"]) for name in unit["names"] for service in unit["services"]]
     except (DaneError, KeyError, TypeError, AttributeError) as exc:

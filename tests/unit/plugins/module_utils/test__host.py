@@ -532,7 +532,8 @@ def test_a_configuration_that_is_none(host, gate, command, text):
 @pytest.mark.parametrize(("part", "value"), [
     *((part, None) for part in _host.WANTED), ("lineages", 7), ("names", NAME), ("timing", []), ("service", "sendmail"),
     ("timing", {"factor": 0}), ("timing", {"floor": -1}), ("timing", {"banana": 1}), ("timing", {"floor": "x"}),
-    ("services", [{}]), ("services", ["x"]), ("names", ["no host"]), ("handshake_timeout", "60"),
+    ("services", [{}]), ("services", ["x"]), ("names", ["no host"]), ("waive", ["x"]), ("waive", 7),
+    ("waive", [{"what": "server"}]), ("handshake_timeout", "60"),
 ])
 def test_a_configuration_that_was_edited(host, gate, part, value):
     if value is None:
