@@ -412,6 +412,13 @@ def test_starttls_accepted_and_then_no_tls():
     assert outcome["detail"].startswith("openssl: ")
 
 
+def test_a_reply_too_long_to_be_read_is_no_refusal():
+    """The rest of a long answer to EHLO must not be taken for the answer to STARTTLS."""
+    long_reply = b"250-more\r\n" * 3000 + b"250 STARTTLS\r\n"
+    with Stub(GREETING, (b"EHLO", long_reply), (b"STARTTLS", b"220 go\r\n")).running() as port:
+        assert look(port, starttls="smtp")[0]["outcome"] == "silent"
+
+
 def test_algorithm_over_starttls(tmp_path):
     stub = Stub(GREETING, EHLO, (b"STARTTLS", b"220 go\r\n"), tls=server_side(tmp_path))
     with stub.running() as port:
