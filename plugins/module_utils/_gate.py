@@ -142,7 +142,7 @@ def _replace_file(path, content, mode, owner=None):
 
 
 def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, published=None, outcomes=None,
-         operation=None, retire=(), write=True, clock=time.time):
+         operation=None, retire=(), write=True, clock=time.time, chain_file=None):
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
@@ -154,6 +154,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{}`` to close.
     :param retire: digests of keys that are never to be used again.
     :param write: False only computes (check mode).
+    :param chain_file: the file that the daemon reads: with ``outcomes``, what it holds may be seen as well.
     :returns: tuple of the ledger (:class:`Ledger`), whether what was *decided* changed (looks do not count), and
         why the ledger was new (str) or None.
     :raises LedgerError: see :func:`open_ledger`; or another operation is open.
@@ -166,7 +167,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
-            ledger = ledger._replace(chains=ledger.chains.observe(outcomes))
+            ledger = _with_endpoints(ledger, outcomes, chain_file, clock())
         if before.operation:
             # Also for a run that died before it could: a key that was served must not pass for a fresh one.
             ledger = _with_retired(ledger, before.operation.target_spki)
@@ -198,6 +199,17 @@ def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
     for look in looks:
         ledger = ledger.with_name(ledger.name(look["owner"]).observe(look, timing, nothing_before))
     return ledger
+
+
+def _with_endpoints(ledger, outcomes, chain_file, now):
+    chains = ledger.chains.observe(outcomes)
+    content = _read(chain_file) if chain_file else None
+    # A run may have died between replace and reload: whatever process starts next presents what lies in the file.
+    with contextlib.suppress(ChainError):
+        certificates = _chain.load_certificates((content or b"").decode("utf-8", "replace"), chain_file)
+        base_domains = sorted({outcome["endpoint"]["name"] for outcome in outcomes})
+        chains = chains.intend(Chain.from_dict(_chain.describe(certificates, base_domains, now, now)))
+    return ledger._replace(chains=chains)
 
 
 def _operation(now_open, wanted):
@@ -267,7 +279,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     with open_ledger(unit.ledger_path, write=write) as door:
         content, candidate = _load_candidate(unit, door.ledger, clock())
         outcomes = look(unit.endpoints)
-        ledger = _take_in(door.ledger, unit, outcomes)
+        ledger = _with_dns(door.ledger, unit.timing, unit.looks)
+        ledger = _with_endpoints(ledger, outcomes, unit.dest, clock())
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
@@ -342,11 +355,6 @@ def _load_candidate(unit, ledger, now):
     except (ssl.SSLError, OSError) as exc:
         raise ChainError(f"Cannot use {unit.candidate!r}: OpenSSL does not load it: {exc}") from exc
     return content, described
-
-
-def _take_in(ledger, unit, outcomes):
-    ledger = _with_dns(ledger, unit.timing, unit.looks)
-    return ledger._replace(chains=ledger.chains.observe(outcomes))
 
 
 def _with_retired(ledger, target):

@@ -99,7 +99,9 @@ options:
     elements: str
     default: []
   chain_file:
-    description: The file that the daemon reads. Its leaf's key is returned as RV(file_spki).
+    description:
+      - The file that the daemon reads. Its leaf's key is returned as RV(file_spki), and with O(names) its chain is noted
+        as one that may be seen, because whatever process starts next presents it.
     type: path
   service:
     description:
@@ -251,7 +253,8 @@ def main():
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],
-            outcomes=outcomes, operation=params["operation"], retire=params["retire"], write=not module.check_mode)
+            outcomes=outcomes, operation=params["operation"], retire=params["retire"], write=not module.check_mode,
+            chain_file=params["chain_file"])
         file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []

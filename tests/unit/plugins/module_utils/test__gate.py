@@ -613,6 +613,42 @@ def test_a_key_is_retired_even_if_the_run_stopped_and_linger_is_over(host):
     assert host.ledger.retired == {A["spki"]}
 
 
+def test_what_lies_in_the_file_may_be_seen_for_as_long_as_it_lies_there(host):
+    """The run died between replace and reload; every look since then met the old chain only."""
+    with open(host.dest, "w", encoding="ascii") as stream:
+        stream.write(FILE_B)
+    for _look in range(3):
+        ledger, _changed, _lost = _gate.note(
+            host.ledger_path, TIMING, outcomes=host.look(host.unit().endpoints), clock=host.clock,
+            chain_file=host.dest)
+        host.now += TIMING.linger
+    assert keys(ledger) == {A["spki"]: None, B["spki"]: None}
+    with open(host.dest, "w", encoding="ascii") as stream:
+        stream.write(FILE_A)
+    ledger, _changed, _lost = _gate.note(
+        host.ledger_path, TIMING, outcomes=host.look(host.unit().endpoints), clock=host.clock, chain_file=host.dest)
+    assert keys(ledger) == {A["spki"]: None, B["spki"]: host.now}
+
+
+@pytest.mark.parametrize("text", [None, "", "nonsense", pki.key_pem(pki.key("A")), FILE_A[:-100]])
+def test_a_file_that_holds_no_chain_adds_none(host, text):
+    os.unlink(host.dest)
+    if text is not None:
+        with open(host.dest, "w", encoding="ascii") as stream:
+            stream.write(text)
+    ledger, _changed, _lost = _gate.note(
+        host.ledger_path, TIMING, outcomes=host.look(host.unit().endpoints), clock=host.clock, chain_file=host.dest)
+    assert keys(ledger) == {A["spki"]: None}
+
+
+def test_a_refused_deployment_notes_what_lies_in_the_file(host):
+    with open(host.dest, "w", encoding="ascii") as stream:
+        stream.write(content("C"))
+    host.versions = (V_A,)
+    refused(host.remember([V_A]))
+    assert keys(host.ledger) == {A["spki"]: None, described(content("C"))["spki"]: None}
+
+
 # ----------------------------------------------------------------------------------------------------------- the lock
 
 
