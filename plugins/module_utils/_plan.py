@@ -100,17 +100,16 @@ def views(hosts, now, enabling=False):
     """The option ``view`` of tlsa_record: what may be seen at the endpoints of each owner name."""
     found = {}
     for owner in owners(hosts):
-        chains, times, known = {}, [], True
+        chains, times, known = set(), [], True
         for host in hosts:
             if owner not in host["owners"]:
                 continue
             seen = Chains.from_dict(host["ledger"]["chains"])
             known = known and not seen.unanswered and seen.looked_at is not None
             times.append(seen.looked_at or 0.0)
-            for one in seen.may_be_seen(now, Timing(**host["timing"])):
-                chains[one.chain.id] = one.chain.to_dict()
+            chains |= {one.chain for one in seen.may_be_seen(now, Timing(**host["timing"]))}
         found[owner] = {
-            "chains": [chains[key] for key in sorted(chains)], "chains_known": known, "seen_at": min(times),
+            "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))], "chains_known": known, "seen_at": min(times),
             "versions": [version.to_dict() for version in memory(hosts, owner).served()], "enabling": enabling,
         }
     return found

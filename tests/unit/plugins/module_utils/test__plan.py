@@ -282,6 +282,13 @@ def test_a_view_has_every_chain_that_may_be_met_at_the_name():
     assert {Chain.from_dict(one) for one in _plan.views(hosts, T0 + 30)[OWNER]["chains"]} == {B, C}
 
 
+def test_a_chain_that_matches_less_for_one_host_counts_as_well():
+    """An issuer that has expired on the way, or does not cover the other name: the same chain, other matches."""
+    less = A._replace(matches=frozenset(one for one in A.matches if one.usage == 3))
+    view = _plan.views([host(1, A), host(2, less)], T0)[OWNER]
+    assert {Chain.from_dict(one) for one in view["chains"]} == {A, less}
+
+
 def test_a_view_is_as_old_and_as_complete_as_the_worst_of_its_hosts():
     old = host(2, C)
     old["ledger"]["chains"]["looked_at"] = T0 - 99
