@@ -109,7 +109,8 @@ def views(hosts, now, enabling=False):
             times.append(seen.looked_at or 0.0)
             chains |= {one.chain for one in seen.may_be_seen(now, Timing(**host["timing"]))}
         found[owner] = {
-            "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))], "chains_known": known, "seen_at": min(times),
+            "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))],
+            "chains_known": known, "seen_at": min(times),
             "versions": [version.to_dict() for version in memory(hosts, owner).served()], "enabling": enabling,
         }
     return found

@@ -195,6 +195,10 @@ class Model:
             for number, host in enumerate(state.hosts):
                 for key in self.scenario.keys[number] if not host.busy else ():
                     yield from self.deploy(seen, number, key)
+        yield from self.operators(state)
+
+    def operators(self, state):
+        """What operators do when they feel like it; and what follows once a door is open."""
         if state.granted:
             yield f"publish {sorted(self.rrsets[state.intent])}", self.serve(
                 state, 0, state.intent)._replace(intent=-1, granted=False)
