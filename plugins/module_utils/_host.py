@@ -54,7 +54,10 @@ def main(arguments=None):
         return 0
     except DaneError as exc:
         say(f"dane-gate: {exc.message}", sys.stderr)
-        return 1
+    except OSError as exc:
+        # A directory where a file should be, or somebody who is not root.
+        say(f"dane-gate: Cannot {options.command}: {exc}", sys.stderr)
+    return 1
 
 
 def say(text, stream=None):

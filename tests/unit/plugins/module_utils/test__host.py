@@ -286,6 +286,12 @@ def test_postfix_with_settings_of_somebody_else(host, refused):
     refused("postfix does not serve from it alone")
 
 
+def test_a_look_that_took_too_long_is_no_evidence_of_the_present(host, refused):
+    """What lies between the look and the deed may be the wait for somebody else's lock."""
+    host.dns = lambda: [look(time.time() - 90, V_A)]
+    refused("the last look at its servers is not of the last 60 s")
+
+
 # -------------------------------------------------------------------------------------------------- another key by hand
 
 
@@ -475,6 +481,13 @@ def test_a_damaged_chain_file(host, gate, content):
     host.chain_file.write_text(content)
     code, said = gate("renew")
     assert code == 1 and str(host.chain_file) in said and host.chain_file.read_text() == content
+
+
+def test_a_chain_file_that_cannot_be_read(host, gate):
+    host.chain_file.unlink()
+    host.chain_file.mkdir()
+    code, said = gate("renew")
+    assert code == 1 and said.startswith("dane-gate: Cannot renew: ") and str(host.chain_file) in said
 
 
 def test_a_truncated_key_is_named(host, refused):
