@@ -81,6 +81,7 @@ class FilterModule:
             "dane_decide": _plan.decide,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
+            "dane_impossible_options": _plan.impossible_options,
             "dane_combinations": _plan.combinations,
         }
         return {name: _filter(function) for name, function in functions.items()}

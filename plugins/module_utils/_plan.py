@@ -280,6 +280,20 @@ def owner_names(base_domains, services):
     return [owner_name(name, service["port"]) for name in base_domains for service in services]
 
 
+def impossible_options(records, base_domains, services):
+    """One sentence for every option whose value cannot be used, as :func:`combinations` and :func:`owner_names` say it."""
+    found = []
+    for option, check in (
+        ("dane_records", lambda: combinations(records)),
+        ("dane_names, dane_services", lambda: owner_names(base_domains, services)),
+    ):
+        try:
+            check()
+        except DaneError as exc:
+            found.append(f"{option}: {exc.message}")
+    return found
+
+
 def option_names(specifications):
     """The names of all options in a role's argument specifications (the parsed meta/argument_specs.yml; list of str)."""
     return sorted({name for entry in specifications["argument_specs"].values() for name in entry.get("options") or {}})

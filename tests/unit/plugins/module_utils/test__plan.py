@@ -398,3 +398,11 @@ def test_problems_are_named():
     assert "insecure" in found[0] and "no DS" in found[0] and "no authoritative server" in found[1]
     assert endpoint(2)["address"] in found[2] and "no TLS" in found[2] and endpoint(3)["address"] in found[3]
     assert _plan.problems([look(T0, EMPTY)], [outcome(T0, A)]) == []
+
+
+def test_options_that_cannot_be_used_are_all_named():
+    service = {"port": 25, "starttls": "smtp"}
+    assert _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service]) == []
+    records, names = _plan.impossible_options(["2 1 1"], ["no host"], [service])
+    assert records.startswith("dane_records: Cannot keep '2 1 1'")
+    assert names.startswith("dane_names, dane_services: Cannot") and "no host" in names
