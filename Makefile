@@ -23,7 +23,7 @@ export MOLECULE_COMMAND_BORDERS := false
 PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv constraints collection unit unit-2.18 oldpython contract lint sanity sanity-2.18 molecule demo \
+.PHONY: help venv constraints collection unit unit-2.18 oldpython model contract lint sanity sanity-2.18 molecule demo \
 	demo-broken lab-up lab-down changelog test clean
 
 help: ## show this list
@@ -51,6 +51,9 @@ unit-2.18: collection ## the same with ansible-core 2.18
 
 oldpython: collection ## unit tests of on-host code with Debian's own Python and cryptography
 	DANE_COLLECTION_ROOT=$(COLLECTION) DANE_ON_HOST_ONLY=1 build/venv-oldpython/bin/python $(PYTEST) tests/unit
+
+model: collection ## the two questions against small worlds, to the last state; a mutant for each rule
+	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python $(PYTEST) tests/model -s
 
 contract: venv ## tests that read the repository: layers, role defaults, Ansible traps, headers
 	$(BIN)/python $(PYTEST) tests/contract

@@ -73,6 +73,7 @@ def steps():
         Step("unit", ["make", "unit"], needs_tests=True),
         Step("unit-2.18", ["make", "unit-2.18"], needs_tests=True),
         Step("oldpython", ["make", "oldpython"], needs_tests=True),
+        Step("model", ["make", "model"], needs_tests=True),
         Step("sanity", ["make", "sanity"], evidence=r'Running sanity test "validate-modules"', limit=15 * MINUTES),
         Step("sanity-2.18", ["make", "sanity-2.18"], evidence=r'Running sanity test "validate-modules"',
              limit=15 * MINUTES),
