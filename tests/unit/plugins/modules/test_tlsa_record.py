@@ -114,6 +114,16 @@ def test_removes_exactly_what_is_given(run, served, dns_world, owner):
     assert served(owner) == {C}
 
 
+def test_a_rehearsal_finds_out_before_anything_depends_on_it(run, served, dns_world, owner):
+    dns_world.update(owner, add=[A])
+    stranger = {"key_name": "stranger."}
+    assert not run({"name": owner}, rehearse=True)["changed"]
+    assert not run({"name": owner}, **stranger).get("failed"), "with nothing to do nothing is sent"
+    assert run({"name": owner}, rehearse=True, **stranger)["rcode"] == "REFUSED"
+    assert not run({"name": owner}, rehearse=True, check=True, **stranger).get("failed"), "check mode sends nothing"
+    assert served(owner) == {A}
+
+
 def test_check_mode_changes_nothing(run, served, dns_world, owner):
     dns_world.update(owner, add=[A])
     serial = dns_world.serial(lab.PRIMARY)
