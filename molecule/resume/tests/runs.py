@@ -61,13 +61,12 @@ class Run:
         self.stage.say(f"{signal.Signals(number).name} after {self.output.strip().splitlines()[-1][:100]!r}")
         started = family(self.process.pid)
         os.killpg(self.process.pid, number)
-        # Ansible's workers have sessions of their own.
-        for pid in started if number == signal.SIGKILL else ():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+        if number == signal.SIGKILL:
+            # Ansible's workers have sessions of their own.
+            kill(started)
         self.process.wait(60)
+        kill(started)
+        assert self.process.returncode
         assert "Traceback" not in self.output
 
     def end(self, limit=240):
@@ -75,6 +74,15 @@ class Run:
         status = self.process.wait(limit)
         assert "Traceback" not in self.output
         return status
+
+
+def kill(pids):
+    """End what is left of these processes."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 def family(pid):
