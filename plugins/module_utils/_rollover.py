@@ -367,7 +367,7 @@ class Name(NamedTuple):
                 unanswered.append(address)
         for servers, _gone in memory.values():
             servers &= asked
-        complete = bool(heard) and not kept
+        complete = bool(heard) and not kept and look["security"] == "secure"
         versions = tuple(
             SeenVersion(version, frozenset(servers), None if servers else (taken_at if gone is None and complete else gone))
             for version, (servers, gone) in memory.items()

@@ -113,6 +113,11 @@ def test_the_ttls_along_a_path_of_aliases_add_up():
     assert deploy(name, T0 + 1).safe_at == T0 + 1 + 51
 
 
+def test_the_defaults_are_those_of_the_design():
+    assert Timing() == (2, 900, 120, 300, 86400)
+    assert (_rollover.VIEW_MAX_AGE, _rollover.LOOK_MAX_AGE) == (60, 7 * 86400)
+
+
 # ------------------------------------------------------------------------------------------------------ gone since
 
 
@@ -148,6 +153,13 @@ def test_a_silent_server_keeps_what_it_had():
     name = seen(look(T0, V_A, V_A), look(T0 + 5, V_AB, "silent"))
     answer = deploy(name, T0 + 6)
     assert answer.safe_at is None and answer.reasons[0]["servers"] == ["192.0.2.2"]
+
+
+def test_silence_is_not_lameness_however_long_it_lasts():
+    name = seen(look(T0, V_A, V_A))
+    for after in (300, 600, 900, 1200, 1500):
+        name = name.observe(look(T0 + after, V_AB, "silent"), TIMING)
+    assert deploy(name, T0 + 1500).reasons[0]["servers"] == ["192.0.2.2"] and not name.lame
 
 
 def test_a_silent_server_may_give_what_others_gave_since():
@@ -223,6 +235,7 @@ def test_an_intent_may_be_seen_at_once_and_until_a_lifetime_after_a_complete_loo
     name = seen(look(T0, V_AB)).intend(version(record("A"), path=()))
     assert deploy(name, T0 + 1).safe_at is None
     assert "is not known to be gone" in deploy(name, T0 + 1).reasons[0]["text"]
+    assert "is still served by" not in deploy(name, T0 + 1).reasons[0]["text"]
     name = name.observe(look(T0 + 2, V_AB), TIMING)
     assert deploy(name, T0 + 2).safe_at == T0 + 2 + 21
 
@@ -245,6 +258,7 @@ def test_what_was_before_the_first_look_is_unknown():
     long = Name(OWNER).observe(look(T0, version(record("A"), record("B"), ttl=70)), TIMING)
     assert deploy(long, T0).safe_at == T0 + TIMING.lifetime(70)
     assert deploy(name.observe(look(T0 + 100, V_AB), TIMING), T0 + 101).yes
+    assert not deploy(name, T0 + 49.9).yes and deploy(name, T0 + 50).yes
 
 
 def test_a_renewal_passes_although_the_history_is_unknown():
@@ -272,11 +286,42 @@ def test_nor_does_it_get_one_by_a_server_that_is_heard_later():
     name = seen(look(T0, EMPTY, "silent"), nothing_before=True)
     assert name.observe(look(T0 + 5, EMPTY, EMPTY), TIMING).unknown_until == 0
     assert name.observe(look(T0 + 5, EMPTY, V_A), TIMING).unknown_until > T0
+    old = Name(OWNER).observe(look(T0, EMPTY, "silent"), TIMING)
+    assert old.observe(look(T0 + 500, EMPTY, EMPTY), TIMING).unknown_until == T0 + 500 + TIMING.lifetime(60)
 
 
 @pytest.mark.parametrize("age", [60.1, -60.1, 3600])
 def test_an_old_look_is_no_evidence(age):
     assert codes(deploy(seen(look(T0, V_AB)), T0 + age)) == ["view-stale"]
+
+
+def test_for_a_renewal_an_older_look_may_do_and_for_nothing_else():
+    name, week = seen(look(T0, V_A)), 7 * 86400
+    renewal = chain("A", certificate=2)
+    assert codes(deploy(name, T0 + 61, renewal)) == ["view-stale"]
+    assert deploy(name, T0 + week, renewal, max_age=week).yes
+    assert codes(deploy(name, T0 + week + 1, renewal, max_age=week)) == ["view-stale"]
+    assert codes(deploy(name, T0 - 61, renewal, max_age=week)) == ["view-stale"]
+    assert not deploy(seen(look(T0, V_AB)), T0 + 61, max_age=week).yes
+    assert not deploy(name, T0 + 61, renewal, replaced=[A, B], max_age=week).yes
+    assert not deploy(name, T0 + 61, renewal, replaced=[], max_age=week).yes
+
+
+def test_what_does_not_validate_is_no_evidence_that_anything_is_gone():
+    name = seen(look(T0, V_A), look(T0 + 5, V_AB, security="bogus"))
+    name = name.observe(look(T0 + 30, V_AB), TIMING)
+    assert deploy(name, T0 + 30).safe_at == T0 + 30 + 21
+
+
+def test_the_reasons_in_words():
+    behind = deploy(seen(look(T0, V_A, V_AB)), T0).reasons[0]["text"]
+    assert "{3 1 1 " in behind and "(TTL 10) is still served by 192.0.2.1" in behind
+    assert "does not match this chain in 3 1 1" in behind
+    cached = deploy(seen(look(T0, V_A), look(T0 + 1, V_AB)), T0 + 2).reasons[0]["text"]
+    assert "may be in caches for 20 s more" in cached
+    empty = deploy(seen(look(T0, EMPTY)), T0, replaced=[]).reasons[0]["text"]
+    assert "the version without records is still served by 192.0.2.1 and has no usable record" in empty
+    assert "in 3 1 2" in may_publish(version(record("A"), record("B", "3 1 2")), [A], [V_A]).reasons[0]["text"]
 
 
 def test_a_young_look_is_evidence():
@@ -353,6 +398,7 @@ def test_all_of_is_the_worst_of_all():
 def test_more_records_in_combinations_that_are_there_suit_every_chain_known_or_not():
     assert may_publish(V_AB, [], [V_A], chains_known=False).verdict == "yes"
     assert may_publish(V_AB, [C], [V_A]).verdict == "yes", "C does not match before either"
+    assert may_publish(V_A, [], [version(record("A"), ttl=99)], chains_known=False).verdict == "yes", "the TTL alone"
 
 
 @pytest.mark.parametrize("new", [
@@ -386,6 +432,8 @@ def test_no_record_is_published_where_nobody_presents_a_chain():
     """An endpoint without TLS suits no record at all."""
     assert not may_publish(V_A, [], [EMPTY]).yes
     assert not may_publish(V_A, [], []).yes
+    assert codes(may_publish(V_A, [], [EMPTY], chains_known=False)) == ["chains-unknown"]
+    assert may_publish(EMPTY, [], [V_A], empty_is_fine=True).verdict == "yes", "retiring needs no chain"
 
 
 def test_withdrawing_waits_for_the_chain_to_go():
@@ -529,7 +577,7 @@ def test_two_hosts_memories_merge_with_caution():
     merged = mine.merge(other)
     assert merged == other.merge(mine)._replace(versions=merged.versions)
     assert {one.version: one.gone_since for one in merged.versions} == {V_A: T0 + 9, V_AB: None}
-    assert deploy(merged, T0 + 9).safe_at == T0 + 9 + 21
+    assert deploy(merged, T0 + 9).safe_at == T0 + 9 + 21 == deploy(other.merge(mine), T0 + 9).safe_at
     lagging = seen(look(T0, V_A, V_A), look(T0 + 7, V_AB, V_A))
     assert deploy(mine.merge(lagging), T0 + 9).safe_at is None
     strange = mine._replace(versions=(), unknown_until=T0 + 77, looked_at=T0)
