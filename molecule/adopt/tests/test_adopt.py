@@ -87,6 +87,8 @@ def run(play, inventory, sudo):
     def as_this_site(playbook, *arguments, check=True):
         environment = {
             "ANSIBLE_ROLES_PATH": str(HERE.parent / "roles"),
+            # Else root would become root here without asking sudo, and nobody would notice.
+            "ANSIBLE_BECOME_ALLOW_SAME_USER": "true",
             "PATH": f"{sudo.parent}:/usr/bin:/bin",
         }
         return play(playbook, "-i", str(inventory), *arguments, env=environment, check=check, limit="")
