@@ -63,13 +63,14 @@ MUTANTS = [
      "rekey"),
     ("versions that come back", "None if servers else (taken_at", "gone if gone else None if servers else (taken_at",
      "fallback"),
-    ("a silent server may give what others gave", "bool(heard) and not kept and", "bool(heard) and not unanswered and", "silence"),
+    ("a silent server may give what others gave", "bool(heard) and not kept and",
+     "bool(heard) and not unanswered and", "silence"),
     ("a server that was never heard", "for address in self.unanswered]", "for address in ()]", "never heard"),
     ("what a server gave before it was heard", "first = self.looked_at is None or heard.intersection(self.unanswered)",
      "first = self.looked_at is None", "never heard"),
     ("what was before the ledger", "if now < name.unknown_until and", "if False and", "ledger lost"),
-    ("the chains, before a withdrawal", "for chain in chains:\n        if fine(chain, new", "for chain in ():\n        if "
-     "fine(chain, new", "rekey"),
+    ("the chains, before a withdrawal", "for chain in chains:\n        if fine(chain, new",
+     "for chain in ():\n        if fine(chain, new", "rekey"),
     ("a complete look, before a new combination", "if not chains_known:", "if False:", "a host outside the inventory"),
     ("linger", "or now < seen.gone_since + timing.linger]", "]", "rekey"),
     ("the intent, for the DNS", "return self._replace(versions=others + (SeenVersion(", "return self if version else ("
