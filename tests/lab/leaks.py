@@ -48,20 +48,21 @@ def needles(keys, secrets=()):
 
 
 def _forms(pem):
-    """A key as lines of PEM, as the module slurp gives it (BASE64 of the PEM text), and its secret number."""
-    body = pem.strip().splitlines()[1:-1]
-    # The second and third line: the first begins alike in all keys of a kind.
-    yield from (line.encode() for line in body[1:3] if len(line) > 20)
+    """A key as lines of PEM, as BASE64 of PEM text (so the module slurp gives it), and its secret number."""
+    # Not the first line: it begins alike in all keys of a kind.
+    yield from (line.encode() for line in pem.strip().splitlines()[2:-1][:2] if len(line) > 20)
     text = pem.encode()
-    middle = len(text) // 6 * 3
-    yield base64.b64encode(text[middle:middle + 45])
+    for shift in range(3):
+        start = len(text) // 6 * 3 + shift
+        yield base64.b64encode(text[start:start + 45])
     numbers = serialization.load_pem_private_key(text, None).private_numbers()
     value = getattr(numbers, "private_value", None) or numbers.p
-    octets = value.to_bytes((value.bit_length() + 7) // 8, "big")[:32]
-    yield octets
-    yield octets.hex().encode()
-    yield octets.hex().upper().encode()
-    yield octets.hex(":").encode()
+    octets = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    yield octets[:32]
+    yield octets[:32].hex().encode()
+    yield octets[:32].hex().upper().encode()
+    # `openssl -text` breaks the line after 15 octets: one of two neighbours is whole.
+    yield from (octets[start:start + 7].hex(":").encode() for start in (8, 15))
     yield str(value)[:40].encode()
 
 
