@@ -15,6 +15,7 @@ somebody changed by hand has no record yet. certbot does not retry a hook; the d
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -118,7 +119,11 @@ def renew(unit, renewed="", keep_look=False):
             max_age=VIEW_MAX_AGE if looks else LOOK_MAX_AGE), look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem), **exc.fields) from exc
-    what = "serves the renewed certificate" if result["changed"] else "serves the certificate already"
+    finally:
+        # Another copy of the key, which would be that of an old one after a rekey. certbot keeps what is refused.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(candidate)
+    what = "serves the renewed certificate" if result["changed"] else "already serves the certificate"
     said = f"{unit['service']} {what} of key {served[:16]}" + _without_dns(problem)
     if keep_look and problem:
         # Unseen, the ledger would grow old, and one day a renewal is refused.

@@ -195,7 +195,7 @@ def test_a_second_call_changes_nothing(host, hook):
     before = host.chain_file.stat().st_mtime_ns
     code, said = hook()
     assert (code, host.reloads, host.chain_file.stat().st_mtime_ns) == (0, 1, before)
-    assert "serves the certificate already" in said
+    assert "already serves the certificate of key" in said
 
 
 def test_the_daily_look_serves_what_a_hook_left(host, gate, monkeypatch):
@@ -516,6 +516,17 @@ def test_the_candidate_is_private_from_its_first_moment(host, hook, monkeypatch)
     for path in host.directory.rglob("*"):
         if path.is_file() and "PRIVATE KEY" in path.read_text() and host.live not in path.parents:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+@pytest.mark.parametrize("fine", [True, False], ids=["served", "refused"])
+def test_no_copy_of_a_key_stays_behind(host, hook, fine):
+    """But for the chain file and the one that comes back when Postfix does not start."""
+    host.remember(DAY)
+    host.lineage(0, "A", issuer=ISSUER if fine else OTHER_ISSUER)
+    host.dns = (lambda: [look(time.time(), V_A)]) if fine else unreachable
+    assert hook()[0] == (0 if fine else 1)
+    copies = {path.name for path in host.directory.rglob("*") if path.is_file() and "PRIVATE" in path.read_text()}
+    assert copies == ({"privkey.pem", "chain.pem", "chain.pem.previous"} if fine else {"privkey.pem", "chain.pem"})
 
 
 def test_a_full_disk_changes_nothing(host, refused, monkeypatch):
