@@ -712,3 +712,24 @@ def test_postfix_is_found_whatever_the_callers_path(copies):
     (copies.package / "_host.py").write_text("import os\ndef main():\n    print(os.environ['PATH'])\n")
     for environment in ({}, {"PATH": "/usr/bin:/bin"}):
         assert {"/usr/sbin", "/sbin", "/usr/bin", "/bin"} <= set(copies(**environment).stdout.strip().split(":"))
+
+
+@pytest.mark.parametrize(("status", "channel", "level"), [(0, "stdout", "mail.info"), (1, "stderr", "mail.err")])
+def test_certbot_and_the_journal_hear_what_the_gate_says(collection_root, tmp_path, status, channel, level):
+    """A quiet certbot, as its timer calls it, keeps what a hook says to itself."""
+    def program(name, text):
+        (tmp_path / name).write_text("#!/bin/sh\n" + text)
+        (tmp_path / name).chmod(0o755)
+
+    stream = "" if channel == "stdout" else " >&2"
+    program("dane-gate", f'echo "$1 $RENEWED_LINEAGE -n \\$HOME"{stream}\nexit {status}\n')
+    program("logger", f'printf "%s|" "$@" > {tmp_path}/journal\nexit 1\n')
+    hook = (collection_root / "roles" / "certbot" / "files" / "certbot-deploy-hook").read_text(encoding="utf-8")
+    program("hook", hook.replace("/usr/local/sbin/dane-gate", str(tmp_path / "dane-gate")))
+    done = subprocess.run(
+        [str(tmp_path / "hook")], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "RENEWED_LINEAGE": "/live/x y"}, timeout=60)
+    assert done.returncode == status
+    assert {"stdout": done.stdout, "stderr": done.stderr} == {
+        "stdout": "", "stderr": "", channel: "renew /live/x y -n $HOME\n"}
+    assert (tmp_path / "journal").read_text() == f"-t|dane-gate|-p|{level}|--|renew /live/x y -n $HOME|"
