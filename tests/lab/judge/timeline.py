@@ -78,7 +78,7 @@ class Picture:
         """A strip between two moments in the current row; the hint shows when one points at it."""
         left = self.x(start)
         strip = self.add("rect", self.rows if layer is None else layer, x=left, y=self.y, height=height, fill=fill,
-                       width=max(1.0, self.x(end) - left), **attributes)
+                         width=max(1.0, self.x(end) - left), **attributes)
         ET.SubElement(strip, "title").text = hint
 
     def number(self, x, y, number):

@@ -38,10 +38,13 @@ def content(key, certificate=1, ca=CA):
     return leaf.key_pem + leaf.pem + ca.pem
 
 
-def _leaf(key, certificate, ca, made={}):  # noqa: B006  (a cache on purpose)
-    if (key, certificate, ca.der) not in made:
-        made[key, certificate, ca.der] = pki.leaf(ca, names=(NAME,), private=pki.key(key))
-    return made[key, certificate, ca.der]
+MADE = {}
+
+
+def _leaf(key, certificate, ca):
+    if (key, certificate, ca.der) not in MADE:
+        MADE[key, certificate, ca.der] = pki.leaf(ca, names=(NAME,), private=pki.key(key))
+    return MADE[key, certificate, ca.der]
 
 
 def described(text):

@@ -105,8 +105,10 @@ class Stub:
 
         with Server(("127.0.0.1", 0), Handler) as server:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-            yield server.server_address[1]
-            server.shutdown()
+            try:
+                yield server.server_address[1]
+            finally:
+                server.shutdown()
 
 
 def server_side(directory, kind="ecdsa", **attributes):
