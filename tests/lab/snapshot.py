@@ -13,7 +13,10 @@ import zone
 from ready import ssh_command
 
 # dpkg's list of packages tells whether one was installed.
-DIRECTORIES = "/etc/postfix /etc/letsencrypt /var/lib/mailops-dane /var/lib/dpkg/status"
+DIRECTORIES = (
+    "/etc/postfix /etc/letsencrypt /etc/mailops-dane /etc/systemd/system /usr/local /var/lib/mailops-dane"
+    " /var/lib/dpkg/status"
+)
 LIST_FILES = rf"""
 cd /
 find {DIRECTORIES} -printf '%p|%y %m %u:%g %l\n' 2>/dev/null

@@ -12,6 +12,7 @@ import json
 def test_a_virgin_host_has_no_chain_file(host):
     assert not host.file("/etc/postfix/dane-chain.pem").exists
     assert not host.file("/var/lib/mailops-dane").exists
+    assert not host.file("/etc/mailops-dane").exists
     assert not host.file("/etc/letsencrypt/live").exists
 
 
