@@ -22,6 +22,9 @@ sys.path.insert(0, str(ROOT / "tests" / "lab"))
 import snapshot
 from scene import Stage
 
+# It is for molecule's own steps. testinfra reads the inventory by a command that would log it with all its secrets.
+os.environ.pop("ANSIBLE_LOG_PATH", None)
+
 
 @pytest.fixture(scope="session")
 def stage():
