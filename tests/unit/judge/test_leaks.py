@@ -50,7 +50,7 @@ def test_a_key_is_found_in_every_form(form, kind, encoding):
 @pytest.mark.parametrize("kind", ["ec", "rsa"])
 @pytest.mark.parametrize("form", FORMS)
 def test_another_key_is_not_found(form, kind):
-    one, other = (pem_of(made(kind), serialization.PrivateFormat.PKCS8) for _ in range(2))
+    one, other = (pem_of(made(kind), serialization.PrivateFormat.PKCS8) for _copy in range(2))
     assert leaks.found_in(FORMS[form](one), leaks.needles([other])) == []
 
 
