@@ -1,0 +1,183 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From one renewal to the next without a playbook, and what is then left for a playbook to do.
+
+The tests are one story and run in their order; the verdicts on its two parts come last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
+BEFORE, AFTER = 11.0, 7.0
+UNIT = "/etc/mailops-dane/unit.json"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def windows(play, stage):
+    """Both hosts under DANE, senders delivering, the witness watching; the windows that are judged ({name: [from, to]})."""
+    play("enable", "-e", json.dumps({"dane_hook_resolvers": [stage.about["resolver"]["ipv4"]]}))
+    stage.watch()
+    start = stage.deliver()
+    time.sleep(BEFORE)
+    return {"renewals": [start]}
+
+
+@pytest.fixture(autouse=True)
+def what_comes_before(request, story={}):  # noqa: B006  (it lasts for the whole file on purpose)
+    """After a test that failed, the story is another one."""
+    if story.get("failed"):
+        pytest.skip(f"{story['failed']} failed")
+    yield
+    if request.session.testsfailed:
+        story["failed"] = "an earlier test"
+
+
+def others(records, host):
+    """What every server has at the owner name of a host: a set of tuples of records."""
+    return {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
+
+
+def test_nothing_to_do(mail):
+    """The chain that the playbook made and the one that the hook would make are the same, to the byte."""
+    for host in mail.values():
+        before = host.untouched()
+        said = host.gate("look")
+        assert said.code == 0 and "already serves the certificate of key" in said.text
+        assert host.untouched() == before
+        assert host.ledger()["lost"] is None
+
+
+def test_a_renewal_of_certbot_is_served(mail, records):
+    for host in mail.values():
+        before = host.served()
+        said = host.renew()
+        assert said.code == 0 and "postfix serves the renewed certificate of key" in said.text
+        after = host.served()
+        assert after.serial != before.serial and after.spki == before.spki
+        assert others(records, host) == {(f"3 1 1 {after.spki}",)}
+
+
+def test_the_key_is_in_no_file_of_others_and_in_no_output(mail):
+    for host in mail.values():
+        said = host.run("find", "/etc/postfix", "/var/lib/mailops-dane", "/etc/mailops-dane", "-type", "f", "-perm",
+                        "/077", "-exec", "grep", "-l", "PRIVATE KEY", "{}", "+")
+        assert said.text == ""
+        assert host.run("grep", "-c", "PRIVATE", "/var/log/letsencrypt/letsencrypt.log").text == "0\n"
+
+
+def test_a_renewal_that_the_hook_did_not_see_is_served_by_the_daily_look(mail):
+    """certbot does not call a hook twice."""
+    host = mail["mx1"]
+    before = host.served()
+    assert host.renew("--no-directory-hooks").code == 0
+    assert host.served() == before
+    assert host.run("systemctl", "start", "mailops-dane-look.service").code == 0
+    assert host.served().serial != before.serial and host.served().spki == before.spki
+    assert "serves the renewed certificate" in host.run("journalctl", "-u", "mailops-dane-look.service", "-o", "cat").text
+
+
+def test_without_a_resolver_the_same_key_goes_by_the_ledger(mail, lab):
+    """The gate's resolver is stopped. (With that of the host, Postfix itself is too slow: it looks up who calls.)"""
+    host = mail["mx2"]
+    before = host.served()
+    assert host.run("sed", "-i.before", f"s/{lab['resolver']['ipv4']}/{lab['hosts']['acme']['ipv4']}/", UNIT).code == 0
+    try:
+        said = host.renew()
+        looked = host.gate("look")
+    finally:
+        host.run("mv", UNIT + ".before", UNIT)
+    assert said.code == 0 and "serves the renewed certificate" in said.text
+    assert "by the ledger alone: Cannot ask the resolver: " + lab["hosts"]["acme"]["ipv4"] in " ".join(said.text.split())
+    assert looked.code == 1 and "Cannot look: Cannot ask the resolver" in looked.text
+    assert host.served().serial != before.serial and host.served().spki == before.spki
+    assert host.gate("look").code == 0
+
+
+def test_another_ca_is_no_matter_for_records_on_the_key(mail, lab):
+    for host in mail.values():
+        before = host.served()
+        said = host.certonly(lab["acme"]["other_directory"], "--reuse-key")
+        assert said.code == 0 and "serves the renewed certificate" in said.text
+        after = host.served()
+        assert after.spki == before.spki and after.issuer != before.issuer
+
+
+def test_a_key_that_somebody_changed_by_hand_is_not_served(mail, lab):
+    host = mail["mx1"]
+    before = host.untouched()
+    said = host.certonly(lab["acme"]["directory"], "--new-key")
+    assert "Hook 'deploy-hook' reported error code 1" in said.text
+    assert f"Cannot renew: no lineage has key {before[1].spki[:16]}" in " ".join(said.text.split())
+    looked = host.gate("look")
+    assert looked.code == 1 and "If the key was changed by hand, let rekey.yml bring in a new one" in looked.text
+    assert "Traceback" not in said.text + looked.text
+    assert host.untouched() == before
+    # certbot has forgotten that renewals keep the key: each brings another one, and none of them is served.
+    assert host.run("grep", "-c", "reuse_key = True", f"/etc/letsencrypt/renewal/{host.host.name}.conf").text == "0\n"
+    # So does its timer, which is quiet; the journal has it all the same.
+    assert host.renew("--quiet").text == ""
+    assert host.run("journalctl", "-t", "dane-gate", "-p", "err", "-o", "cat").text.count("no lineage has key") == 2
+    assert host.untouched() == before
+
+
+def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, records, windows):
+    """mx1 has a key of somebody's making beside the one that it serves; certbot's timer comes to mx2 meanwhile."""
+    time.sleep(AFTER)
+    windows["renewals"].append(time.time())
+    windows["rekey"] = [time.time()]
+    time.sleep(BEFORE)
+    one, two = mail["mx1"], mail["mx2"]
+    before = {short: host.served() for short, host in mail.items()}
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(play, "rekey")
+        stage.wait_for(lambda: running.done() or any(len(texts) == 2 for texts in others(records, two)), 90,
+                       "a second record of mx2")
+        said = two.renew()
+        meanwhile, waiting = two.served(), not running.done()
+        running.result()
+    assert waiting and said.code == 0
+    assert said.text.count("serves the renewed certificate") == 1
+    assert said.text.count("has another key than the one that is served: nothing to do before a rekey") == 1
+    assert meanwhile.spki == before["mx2"].spki and meanwhile.serial != before["mx2"].serial
+    for short, host in mail.items():
+        after = host.served()
+        assert after.spki != before[short].spki
+        assert others(records, host) == {(f"3 1 1 {after.spki}",)}
+        assert host.ledger()["operation"] is None
+        assert host.gate("look").code == 0
+    reuse = one.run("grep", "-h", "reuse_key", "-r", "/etc/letsencrypt/renewal").text.splitlines()
+    assert len(reuse) == 2 and set(reuse) == {"reuse_key = True"}
+    time.sleep(AFTER)
+    windows["rekey"].append(time.time())
+
+
+def test_renewals_after_the_rekey(mail):
+    """The lineage of the key that was served before is renewed too, and stays where it is."""
+    for host in mail.values():
+        before = host.served()
+        said = host.renew()
+        assert said.code == 0
+        assert said.text.count("serves the renewed certificate") == 1
+        assert said.text.count("nothing to do before a rekey") == 1
+        assert host.served().serial != before.serial and host.served().spki == before.spki
+
+
+@pytest.mark.parametrize("name", ["renewals", "rekey"])
+def test_no_delivery_failed_and_no_cache_could_have_seen_a_mismatch(stage, windows, name):
+    start, end = windows[name]
+    verdict = stage.judge(start, expect_new_keys=name == "rekey", end=end, suffix=f"-{name}")
+    assert (verdict["outcome"], verdict["reasons"], verdict["void"]) == ("PASS", [], [])
+    assert (verdict["failed"], verdict["exposure"]) == (0, 0.0)
+    assert verdict["verified"] > 100
+    # mx1: certbot, the look, the other CA. mx2: certbot, by the ledger, the other CA; then its renewal during the wait,
+    # the rekey, and the look after it: certbot had renewed the certificate of the next key too.
+    assert sorted(switch["host"] for switch in verdict["switches"]) == {
+        "renewals": ["mx1"] * 3 + ["mx2"] * 3, "rekey": ["mx1"] + ["mx2"] * 3}[name]
