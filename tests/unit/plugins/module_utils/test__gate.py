@@ -360,6 +360,15 @@ def test_nobody_answers_before_the_deployment(host):
     assert host.deploy()["changed"]
 
 
+def test_what_is_presented_already_may_be_presented_again(tmp_path, monkeypatch):
+    """Stale records match nothing; one endpoint presents the chain already and the other is being restarted."""
+    host = Host(tmp_path, monkeypatch, file=FILE_B)
+    host.versions = (version(*records(A)),)
+    host.remember()
+    host.answers = lambda presents: [presents, "silent"] if host.looks == 1 else [presents]
+    assert host.deploy()["answer"]["verdict"] == "no worse"
+
+
 def test_an_outage_is_no_licence(host):
     host.versions = (V_A,)
     host.answers = lambda presents: [presents] if presents == FILE_B else ["silent"]
@@ -766,7 +775,7 @@ def test_an_operation_is_opened_completed_and_closed(host):
             "" if wanted else None))
 
 
-@pytest.mark.parametrize("second", [operation("2"), operation(target="other"), operation(), {"id": "1"},
+@pytest.mark.parametrize("second", [operation("2"), operation("2", target="k"), operation(target="other"), operation(), {"id": "1"},
                                     {**operation(target="k"), "started": "now"}])
 def test_an_open_operation_is_neither_replaced_nor_given_another_key(host, second):
     _gate.note(host.ledger_path, TIMING, operation=operation(target="k"), clock=host.clock)

@@ -26,7 +26,7 @@ def host(number=1, serves=A, served=(ONLY_A,), ours=(), candidate=None, operatio
     ledger = Ledger(chains=chains).with_name(Name(owner).observe(look(T0, *served, owner=owner), TIMING))
     ledger = ledger.with_published(owner, ours)
     told = ledger.to_dict()
-    told["operation"] = operation and {
+    told["operation"] = None if operation is None else {
         "id": "1", "kind": "rekey", "target_spki": operation if isinstance(operation, str) else operation.spki,
         "started": T0}
     return {"host": f"mx{number}", "active": True, "owners": [owner], "combinations": ["3 1 1"], "ttl": 10,
@@ -103,6 +103,17 @@ def test_nothing_to_publish_is_no_change():
 def test_one_server_without_a_record_is_reason_enough_to_publish():
     served = [version(record("A"), record("B")), version(record("A"))]
     assert record("B").data in str(_plan.publish([host(served=served, candidate=B)], T0)["records"])
+
+
+def test_a_name_that_lost_its_records_gets_them_back_without_enabling():
+    for served in ([EMPTY], []):
+        plan = _plan.publish([host(served=served, ours=[record("A")])], T0)
+        assert rdata(plan) == texts(record("A")) and plan["later"] == []
+
+
+def test_a_full_record_is_not_published_by_its_digest():
+    served = version(record("A"), record("A", "3 1 0"))
+    assert rdata(_plan.publish([host(served=[served], candidate=B)], T0)) == texts(record("A"), record("B"))
 
 
 def test_a_standby_key_is_published_as_well():
@@ -225,8 +236,8 @@ def test_foreign_records_are_never_touched():
 
 
 def test_what_is_not_there_is_not_removed():
-    plan = _plan.withdraw([after(served=[version(record("B"))])], T0)
-    assert plan["records"] == [] and set(plan["published"][OWNER]) == texts(record("B"))
+    plan = _plan.withdraw([after(served=[version(record("B"))], history=[(T0 - 9, A)])], T0)
+    assert plan["records"] == [] and plan["kept"] == {} and set(plan["published"][OWNER]) == texts(record("B"))
 
 
 def test_a_name_without_any_answer_is_left_alone():
@@ -261,6 +272,11 @@ def test_a_combination_that_was_given_up_goes_when_others_are_kept():
         version(*served.records, record("B", "3 1 2"))])
     plan = _plan.withdraw([lingering], T0)
     assert rdata(plan) == texts(record("A")) and plan["kept"] == {OWNER: [str(record("A", "3 1 2"))]}
+
+
+def test_the_last_usable_record_stays_whatever_the_options_say():
+    given_up = host(ours=[record("A")], candidate=A, combinations=["3 1 2"])
+    assert _plan.withdraw([given_up], T0)["records"] == []
 
 
 def test_a_combination_that_a_foreign_record_keeps_there_has_to_go_on_matching():
@@ -298,7 +314,12 @@ def test_a_view_is_as_old_and_as_complete_as_the_worst_of_its_hosts():
     view = _plan.views([host(1), unseen], T0)[OWNER]
     assert view["chains_known"] is False and view["seen_at"] == 0
     silent = host(2, "silent")
-    assert _plan.views([host(1), silent], T0)[OWNER]["chains_known"] is False
+    for hosts in ([host(1), silent], [silent, host(1)], [host(1), unseen], [unseen, host(1)]):
+        assert _plan.views(hosts, T0)[OWNER]["chains_known"] is False
+    new = host(1)
+    chains = Chains.from_dict(new["ledger"]["chains"]).observe([outcome(T0, A), outcome(T0, "silent", 2)])
+    new["ledger"]["chains"] = chains.to_dict()
+    assert chains.looked_at and _plan.views([new], T0)[OWNER]["chains_known"] is False
 
 
 def test_a_view_has_what_every_server_gives():
@@ -344,6 +365,8 @@ def test_foreign_records_are_named():
     assert list(told) == [OWNER] and len(told[OWNER]) == 2
     assert str(record("stranger")) in told[OWNER] and any("PKIX" in text for text in told[OWNER])
     assert _plan.foreign([host()]) == {}
+    other = host(2, B, [version(record("B"), record("A"))], owner=OTHER)
+    assert _plan.foreign([host(), other]) == {OTHER: [str(record("A"))]}
 
 
 # ---------------------------------------------------------------------------------------------------------- the options
