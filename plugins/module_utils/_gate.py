@@ -285,14 +285,15 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
             door.save(ledger)
+        others = _others(outcomes, {candidate["id"], _id_of_file(unit.dest), _id_of_file(unit.dest + ".previous")})
         in_file = _read(unit.dest) == content
         result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
         new = Chain.from_dict(candidate)
-        if in_file and _presented_only(candidate, outcomes):
+        if in_file and _presented_only(candidate, outcomes, others):
             if write:
                 door.save(_with_retired(ledger, unit.expected_spki))
             return result
-        result.update(answer=_ask(unit, ledger, new, clock()).to_dict(), changed=True)
+        result.update(answer=_ask(unit, ledger, new, clock(), others).to_dict(), changed=True)
         # In check mode main.cf may still be the old one because the task that would have changed it only said so.
         objections = unit.daemon.objections(unit.dest, run) if write else []
         if objections:
@@ -305,13 +306,13 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
         ledger = ledger._replace(chains=ledger.chains.intend(new))
         door.save(ledger)
-        _ask(unit, ledger, new, clock())
+        _ask(unit, ledger, new, clock(), others)
         old = _read_older(unit.dest, before) if in_file else _read(unit.dest)
         try:
             if not in_file:
                 _swap(unit.dest, content, old)
             _check_command(unit.daemon.reload, f"{unit.daemon.name} did not reload", run)
-            result["outcomes"] = _until_served(unit, candidate, look, clock, sleep)
+            result["outcomes"] = _until_served(unit, candidate, look, clock, sleep, others)
         except (DaneError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look)
         ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"]))
@@ -366,8 +367,31 @@ def _with_retired(ledger, target):
     return ledger._replace(retired=ledger.retired | gone)
 
 
-def _ask(unit, ledger, new, now):
-    ours = {endpoint_key(endpoint) for endpoint in unit.endpoints}
+def _others(outcomes, ours):
+    # Hosts that share a name share its endpoints, but not their keys: where neither our file's chain nor the one it
+    # replaced is presented, another host answers. Where nobody presents ours, nothing can be told apart.
+    presented = {}
+    for outcome in outcomes:
+        if outcome["chain"]:
+            presented.setdefault(_place(outcome), set()).add(outcome["chain"]["id"])
+    theirs = {place for place, chains in presented.items() if not chains & ours}
+    return theirs if theirs != set(presented) else set()
+
+
+def _place(outcome):
+    return outcome["endpoint"]["address"], outcome["endpoint"]["port"]
+
+
+def _id_of_file(path):
+    with contextlib.suppress(ChainError):
+        certificates = _chain.load_certificates((_read(path) or b"").decode("utf-8", "replace"), path)
+        return _chain.describe(certificates, [], 0, 0)["id"]
+    return None
+
+
+def _ask(unit, ledger, new, now, others=()):
+    ours = {
+        endpoint_key(endpoint) for endpoint in unit.endpoints if (endpoint["address"], endpoint["port"]) not in others}
     replaced = [
         seen.chain for seen in ledger.chains.chains
         if seen.endpoints & ours and seen.chain.algorithm == new.algorithm and seen.chain != new
@@ -385,21 +409,23 @@ def _ask(unit, ledger, new, now):
     return answer
 
 
-def _presented_only(candidate, outcomes):
+def _presented_only(candidate, outcomes, others=()):
+    outcomes = [outcome for outcome in outcomes if _place(outcome) not in others]
     chains = [outcome["chain"]["id"] for outcome in outcomes if outcome["outcome"] == "chain"]
     heard = ("chain", "no-chain-for-algorithm", "waived")
     silent = [outcome for outcome in outcomes if outcome["outcome"] not in heard]
     return bool(chains) and not silent and all(one == candidate["id"] for one in chains)
 
 
-def _until_served(unit, candidate, look, clock, sleep):
+def _until_served(unit, candidate, look, clock, sleep, others):
     deadline = clock() + unit.handshake_timeout
     while True:
         outcomes = look(unit.endpoints, handshakes=HANDSHAKES)
-        if _presented_only(candidate, outcomes):
+        if _presented_only(candidate, outcomes, others):
             return outcomes
         if clock() >= deadline:
-            raise DeployError(_not_served(unit, candidate, outcomes))
+            mine = [outcome for outcome in outcomes if _place(outcome) not in others]
+            raise DeployError(_not_served(unit, candidate, mine))
         sleep(0.5)
 
 

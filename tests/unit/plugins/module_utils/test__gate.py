@@ -257,6 +257,62 @@ def test_a_renewal_retires_no_key(tmp_path, monkeypatch):
     assert host.presents == FILE_A2 and host.ledger.retired == frozenset()
 
 
+# --------------------------------------------------------------------------------------------- a name that is shared
+
+FILE_C = content("C")
+C = described(FILE_C)
+
+
+def sharing(host, other=FILE_C):
+    """The second address of the name is another host's, with a key of its own."""
+    def look(endpoints, handshakes=1):
+        return [host._outcome(where, host.presents if where["address"] == endpoint(1)["address"] else other)
+                for where in endpoints]
+    host.look = look
+    host.versions = (version(*records(A, B, C)),)
+    return host.remember()
+
+
+def test_hosts_that_share_a_name_deploy_each_its_own(host):
+    result = sharing(host).deploy(expected_spki=B["spki"])
+    assert result["changed"] and host.presents == FILE_B
+    assert set(result["before"]) == {A["spki"], C["spki"]}
+    assert keys(host.ledger) == {A["spki"]: host.now, B["spki"]: None, C["spki"]: None}
+    assert host.ledger.retired == {A["spki"]}
+    assert not host.deploy(expected_spki=B["spki"])["changed"]
+
+
+def test_a_run_that_died_is_completed_beside_another_host(host):
+    sharing(host)
+    for path, text in ((host.dest, FILE_B), (host.dest + ".previous", FILE_A)):
+        with open(path, "w", encoding="ascii") as stream:
+            stream.write(text)
+    assert host.deploy()["changed"] and host.presents == FILE_B
+
+
+def test_what_another_host_presents_is_no_measure_for_this_one(host):
+    """Its chain matches a stale record, ours never did."""
+    sharing(host).versions = (version(*records(C)),)
+    host.remember()
+    assert host.deploy()["answer"]["verdict"] == "no worse"
+
+
+def test_the_own_endpoints_have_to_follow(host):
+    sharing(host)
+    host.codes["reload"] = 0
+    host.run = lambda command: (0, "and does nothing")
+    message = put_back(host)
+    assert "not every endpoint" in message and endpoint(2)["address"] not in message
+
+
+def test_where_nobody_presents_the_file_every_endpoint_has_to_follow(host):
+    with open(host.dest, "w", encoding="ascii") as stream:
+        stream.write(content("D"))
+    sharing(host)
+    with pytest.raises(DeployError, match=endpoint(2)["address"]):
+        host.deploy()
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -775,8 +831,9 @@ def test_an_operation_is_opened_completed_and_closed(host):
             "" if wanted else None))
 
 
-@pytest.mark.parametrize("second", [operation("2"), operation("2", target="k"), operation(target="other"), operation(), {"id": "1"},
-                                    {**operation(target="k"), "started": "now"}])
+@pytest.mark.parametrize("second", [
+    operation("2"), operation("2", target="k"), operation(target="other"), operation(), {"id": "1"},
+    {**operation(target="k"), "started": "now"}])
 def test_an_open_operation_is_neither_replaced_nor_given_another_key(host, second):
     _gate.note(host.ledger_path, TIMING, operation=operation(target="k"), clock=host.clock)
     with pytest.raises(LedgerError, match="operation"):
