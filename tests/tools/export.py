@@ -43,7 +43,7 @@ def export(target):
             found.unlink()
     for name in wanted:
         source, copy = REPOSITORY / name, target / name
-        if copy.is_file() and filecmp.cmp(source, copy, shallow=False):
+        if copy.is_file() and copy.stat().st_mode == source.stat().st_mode and filecmp.cmp(source, copy, shallow=False):
             continue
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, copy)

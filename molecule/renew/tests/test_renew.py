@@ -30,8 +30,14 @@ def windows(play, stage):
     return {"renewals": [start]}
 
 
+@pytest.fixture(name="story", scope="module")
+def the_story():
+    """What the tests of this file leave to one another."""
+    return {}
+
+
 @pytest.fixture(autouse=True)
-def what_comes_before(request, story={}):  # noqa: B006  (it lasts for the whole file on purpose)
+def what_comes_before(request, story):
     """After a test that failed, the story is another one."""
     if story.get("failed"):
         pytest.skip(f"{story['failed']} failed")
