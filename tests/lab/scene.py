@@ -182,13 +182,8 @@ class Stage:
         lab("senders", "start")
         since = time.time()
         for host in self.lab.names:
-            self.wait_for(lambda h=host: self._delivering(h, since), 60, f"verified delivery to {host} by every sender")
+            self.wait_for(lambda h=host: self.lab.delivering(h, since), 60, f"verified delivery to {host} by every sender")
         return time.time()
-
-    def _delivering(self, host, since, times=3):
-        logs = self.lab.evidence(self.witness_file).senders.values()
-        last = [[d for d in log.deliveries if d.host == host and d.at > since][-times:] for log in logs]
-        return all(len(few) == times and not any(d.failed for d in few) for few in last)
 
     def wait_for(self, question, limit, what):
         """Ask until yes.
@@ -237,8 +232,10 @@ class Scene(Stage):
             os.environ[machine.HELD] = "1"
             lab("up", "--fresh")
             self.enter()
-        except BaseException:
+        except BaseException as exc:
             self.__exit__(None, None, None)
+            if isinstance(exc, machine.LabError):
+                raise Failed(str(exc)) from exc
             raise
         return self
 
