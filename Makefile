@@ -75,7 +75,7 @@ sanity-2.18: venv ## ansible-test sanity with ansible-core 2.18
 molecule: collection ## every molecule scenario, one after the other (SCENARIO=name for one)
 	@test -n "$(strip $(SCENARIO))" || { echo "No scenario below molecule/" >&2; exit 1; }
 	@for scenario in $(SCENARIO); do \
-		echo "molecule test: $$scenario"; \
+		echo "molecule test: $$scenario"; mkdir -p "build/molecule/$$scenario"; \
 		NO_COLOR=1 $(BIN)/python tests/lab/hold.py --down $(BIN)/molecule test -s "$$scenario" </dev/null || exit 1; \
 	done
 
