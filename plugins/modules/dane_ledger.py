@@ -31,6 +31,8 @@ attributes:
     support: full
     description: The mail hosts.
     platforms: posix
+extends_documentation_fragment:
+  - mailops.dane.rollover
 options:
   path:
     description: The ledger file.
@@ -113,56 +115,6 @@ options:
     description: That setting of the service is about to be made, so what it is now is no objection.
     type: bool
     default: false
-  waive:
-    description:
-      - Silent servers and endpoints that need not be heard, each until a day and for a reason.
-      - One that answers needs no waiver. What it gives counts all the same.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      what:
-        description: What is waived.
-        type: str
-        required: true
-        choices: [server, endpoint]
-      name:
-        description: Its address, or the name of the server.
-        type: str
-        required: true
-      until:
-        description: The last day (UTC) on which the waiver holds, such as V(2026-12-31).
-        type: str
-        required: true
-      reason:
-        description: Why. It is shown wherever the waiver is used.
-        type: str
-        required: true
-  timing:
-    description: How long things may still be seen after they went.
-    type: dict
-    default: {}
-    suboptions:
-      factor:
-        description: How many TTLs (RFC 7671 section 8.1).
-        type: int
-        default: 2
-      floor:
-        description: The least time to wait for caches, in seconds.
-        type: int
-        default: 900
-      slack:
-        description: Added to each lifetime, in seconds.
-        type: int
-        default: 120
-      linger:
-        description: How long a chain may be met after the last endpoint stopped presenting it, in seconds.
-        type: int
-        default: 300
-      ceiling:
-        description: How long a record from before the first look may be in caches, in seconds.
-        type: int
-        default: 86400
 """
 
 EXAMPLES = r"""

@@ -38,6 +38,7 @@ attributes:
     description: Where dnspython is.
     platforms: posix
 extends_documentation_fragment:
+  - mailops.dane.rollover
   - mailops.dane.dns
 options:
   names:
@@ -58,56 +59,6 @@ options:
         returns it, RV(ignore:replaced), the list of chains that are served now, and RV(ignore:host), for messages.
     type: dict
     default: {}
-  waive:
-    description:
-      - Silent servers and endpoints that need not be heard, each until a day and for a reason.
-      - One that answers needs no waiver. What it gives counts all the same.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      what:
-        description: What is waived.
-        type: str
-        required: true
-        choices: [server, endpoint]
-      name:
-        description: Its address, or the name of the server.
-        type: str
-        required: true
-      until:
-        description: The last day (UTC) on which the waiver holds, such as V(2026-12-31).
-        type: str
-        required: true
-      reason:
-        description: Why. It is shown wherever the waiver is used.
-        type: str
-        required: true
-  timing:
-    description: How long things may still be seen after they went.
-    type: dict
-    default: {}
-    suboptions:
-      factor:
-        description: How many TTLs (RFC 7671 section 8.1).
-        type: int
-        default: 2
-      floor:
-        description: The least time to wait for caches, in seconds.
-        type: int
-        default: 900
-      slack:
-        description: Added to each lifetime, in seconds.
-        type: int
-        default: 120
-      linger:
-        description: How long a chain may be met after the last endpoint stopped presenting it, in seconds.
-        type: int
-        default: 300
-      ceiling:
-        description: How long a record from before the first look may be in caches, in seconds.
-        type: int
-        default: 86400
   timeout:
     description: How long to wait at most, in seconds. V(0) takes one look and succeeds whatever the answer.
     type: int
