@@ -128,21 +128,24 @@ class Rekey:
         return {host: (ledger(host)["operation"] or {}).get("target_spki") for host in self.stage.lab.names}
 
     def ended(self, targets):
-        """Every host serves its target, and got no other key and no other certificate; mail never failed.
+        """Each of these hosts serves its target, and got no other key and no other certificate; mail never failed.
 
-        :param targets: {host: digest of its next key}.
+        :param targets: {host: digest of its next key}; other hosts were not to be touched.
         """
         for host, target in targets.items():
             assert served(host) == target
             assert keys(host) - self.keys_before[host] == {target}
             assert len(certificates(host) - self.certificates_before[host]) == 1
+        for host in set(self.stage.lab.names) - set(targets):
+            assert served(host) == self.served_before[host]
+            assert keys(host) == self.keys_before[host]
         assert self.targets() == dict.fromkeys(self.stage.lab.names)
         for secondary in ("ns1", "ns2"):
             scene.lab("lag", secondary, "off")
         # The judge wants to see deliveries after the last change.
         time.sleep(6)
         evidence = self.stage.lab.evidence(self.stage.witness_file, self.start, time.time())
-        result = verdict.judge(evidence, check_end=True)
+        result = verdict.judge(evidence, True, set(targets) == set(self.stage.lab.names))
         (self.stage.out / f"{self.name}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
         (self.stage.out / f"{self.name}.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")
         for line in verdict.explain(result):
