@@ -35,7 +35,9 @@ FULL, SHA2_256, SHA2_512 = 0, 1, 2
 _DIGESTS = {SHA2_256: hashlib.sha256, SHA2_512: hashlib.sha512}
 _DIGEST_BYTES = {SHA2_256: 32, SHA2_512: 64}
 _EMPTY_DIGESTS = {hashlib.sha256(b"").hexdigest(), hashlib.sha512(b"").hexdigest()}
-_LABEL = re.compile(r"^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$")
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+# A number as people write one: int() takes Arabic-Indic digits, 2_5 and True as well, and gives up on very long ones.
+_NUMBER = re.compile(r"[0-9]{1,5}")
 
 
 class Combination(NamedTuple):
@@ -54,7 +56,7 @@ class Combination(NamedTuple):
         fields = str(text).split()
         if len(fields) != 3:
             raise RecordError(
-                f"Cannot read parameter combination {text!r}: expected three fields such as '3 1 1' "
+                f"Cannot read parameter combination {text!r:.200}: expected three fields such as '3 1 1' "
                 f"(usage, selector, matching type), found {len(fields)}"
             )
         tables = (("usage", USAGES), ("selector", SELECTORS), ("matching type", MTYPES))
@@ -84,21 +86,24 @@ class Record(NamedTuple):
         fields = str(text).split(None, 3)
         if len(fields) != 4:
             raise RecordError(
-                f"Cannot read TLSA record {text!r}: expected 'usage selector matching-type data', "
+                f"Cannot read TLSA record {text!r:.200}: expected 'usage selector matching-type data', "
                 f"found {len(fields)} field(s)"
             )
         numbers = []
         for field, (what, table) in zip(
             fields, (("usage", USAGES), ("selector", SELECTORS), ("matching type", MTYPES))
         ):
-            if field.isascii() and field.isdigit() and int(field) <= 255:
+            if _NUMBER.fullmatch(field) and int(field) <= 255:
                 numbers.append(int(field))
             else:
                 numbers.append(_number(field, what, table, text))
         data = "".join(fields[3].split()).lower()
-        digits = data[len("sha256:"):] if numbers[2] == FULL and data.startswith("sha256:") else data
-        if not re.fullmatch(r"(?:[0-9a-f]{2})+", digits):
-            raise RecordError(f"Cannot read TLSA record {text!r}: the association data is not an even number of hex digits")
+        if numbers[2] == FULL and data.startswith("sha256:"):
+            if not re.fullmatch(r"sha256:[0-9a-f]{64}", data):
+                raise RecordError(f"Cannot read TLSA record {text!r:.200}: 'sha256:' needs 64 hex digits behind it")
+        elif not re.fullmatch(r"(?:[0-9a-f]{2})+", data):
+            raise RecordError(
+                f"Cannot read TLSA record {text!r:.200}: the association data is not an even number of hex digits")
         return cls(numbers[0], numbers[1], numbers[2], data)
 
     @property
@@ -183,15 +188,18 @@ def owner_name(base_domain, port, protocol="tcp"):
     """The owner name of a service (RFC 6698 section 3), absolute, lower case: ``_25._tcp.mx1.example.org.``
 
     :param base_domain: host name, with or without the final dot (str).
-    :param port: 1..65535 (int).
+    :param port: 1..65535 (int, or its digits).
     :raises RecordError: not a host name or not a port.
     """
-    name = str(base_domain).strip().rstrip(".").lower()
-    labels = name.split(".")
-    if not name or len(name) > 240 or not all(_LABEL.match(label) for label in labels):
-        raise RecordError(f"Cannot make an owner name from base domain {base_domain!r}: not a host name")
-    if not 1 <= int(port) <= 65535:
-        raise RecordError(f"Cannot make an owner name for {base_domain!r}: port {port!r} is not in 1..65535")
+    text = base_domain.strip() if isinstance(base_domain, str) else ""
+    name = text[:-1] if text.endswith(".") else text
+    # ASCII before lower(), which makes a plain k of the Kelvin sign. The last label of an address is a number.
+    labels = name.lower().split(".") if name.isascii() else [""]
+    if len(name) > 240 or not all(map(_LABEL.fullmatch, labels)) or labels[-1].isdigit():
+        raise RecordError(f"Cannot make an owner name from base domain {base_domain!r:.320}: not a host name")
+    if isinstance(port, bool) or not _NUMBER.fullmatch(str(port)) or not 1 <= int(port) <= 65535:
+        raise RecordError(f"Cannot make an owner name for {base_domain!r:.200}: port {port!r:.60} is not in 1..65535")
+    name = ".".join(labels)
     return f"_{int(port)}._{protocol}.{name}."
 
 
@@ -219,9 +227,9 @@ def lint(records):
 
 
 def _number(field, what, table, text):
-    if field.isascii() and field.isdigit() and int(field) in table.values():
+    if _NUMBER.fullmatch(field) and int(field) in table.values():
         return int(field)
     if field.upper() in table:
         return table[field.upper()]
     known = ", ".join(f"{number} ({name})" for name, number in table.items())
-    raise RecordError(f"Cannot read {text!r}: {what} {field!r} is none of {known}")
+    raise RecordError(f"Cannot read {text!r:.200}: {what} {field!r:.60} is none of {known}")

@@ -17,6 +17,7 @@ import sys
 import types
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(os.environ.get("DANE_COLLECTION_ROOT") or Path(__file__).resolve().parents[2])
@@ -82,6 +83,15 @@ def pytest_ignore_collect(collection_path):
 # Under `ansible-test units` the collection loader has the real thing already.
 if "ansible_collections.mailops.dane" not in sys.modules:
     _install()
+
+
+# Property tests: the same examples at each run, so that a change is judged by what it changes. DANE_EXAMPLES=20 takes
+# twenty times as many, at random, for whoever goes looking (see CONTRIBUTING.md). Never a deadline: machines are slow.
+MORE_EXAMPLES = int(os.environ.get("DANE_EXAMPLES") or 1)
+hypothesis.settings.register_profile(
+    "dane", max_examples=100 * MORE_EXAMPLES, derandomize=MORE_EXAMPLES == 1, database=None, deadline=None,
+    print_blob=MORE_EXAMPLES > 1, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("dane")
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _tlsa
 from ansible_collections.mailops.dane.plugins.module_utils._errors import RecordError
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Combination, Record
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 # RFC 7218 section 2, written down again on purpose.
@@ -126,7 +126,7 @@ def test_brief_records_are_equal_as_the_records_are(one, other):
     ("3 1 1 sha256:ab",
      "Cannot read TLSA record '3 1 1 sha256:ab': the association data is not an even number of hex digits"),
     ("3 0 0 sha256:",
-     "Cannot read TLSA record '3 0 0 sha256:': the association data is not an even number of hex digits"),
+     "Cannot read TLSA record '3 0 0 sha256:': 'sha256:' needs 64 hex digits behind it"),
 ])
 def test_what_is_no_record(text, sentence):
     assert refused(Record.parse, text) == sentence
@@ -234,12 +234,14 @@ label = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,10}[a-z0-9_])?", fullmatch=True)
 @given(st.lists(label, min_size=1, max_size=6), st.integers(1, 65535), st.booleans(), st.booleans())
 def test_owner_names(labels, port, upper, dot):
     name = ".".join(labels)
+    assume(not labels[-1].isdigit())
     given_name = (name.upper() if upper else name) + ("." if dot else "")
     assert _tlsa.owner_name(given_name, port) == f"_{port}._tcp.{name}."
 
 
 @pytest.mark.parametrize("name", ["", ".", "mx1..example", "-mx.example", "mx-.example", "mx 1.example", "a" * 64,
-                                  "m\u00fcller.example", "*.example", ".".join(["a" * 60] * 5), "mx1.example/"])
+                                  "m\u00fcller.example", "*.example", ".".join(["a" * 60] * 5), "mx1.example/",
+                                  "192.0.2.1"])
 def test_what_is_no_host_name(name):
     assert refused(_tlsa.owner_name, name, 25) == (
         f"Cannot make an owner name from base domain {name!r}: not a host name")
