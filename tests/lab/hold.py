@@ -15,6 +15,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 LAB = pathlib.Path(__file__).resolve().parent
 
@@ -23,6 +24,8 @@ import machine
 
 # Somebody else's scene, and one more that waits too.
 PATIENCE = 1200
+# What is asked to end may take down what it put up; then it is ended.
+GRACE = 30
 
 
 def main(arguments):
@@ -42,14 +45,40 @@ def main(arguments):
 def held(command, down):
     """The same, with the lab held."""
     process = subprocess.Popen(command)
+    asked = []
     # The command ends first and cleans up; Ctrl-C at a terminal reaches it without our help.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: process.send_signal(signal.SIGTERM))
-    status = process.wait()
+        signal.signal(number, lambda *_: asked.append(time.monotonic()))
+    status = watched(process, asked)
     if down:
         subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
     return status if status >= 0 else 128 - status
+
+
+def watched(process, asked):
+    """The exit status of a command that ends by itself, or with all that it started once ``asked`` is not empty.
+
+    What a command started outlives it when it is ended before it could end that: so its family is known from before.
+    """
+    started, told = set(), False
+    while process.poll() is None:
+        if asked:
+            started |= set(machine.family(process.pid))
+            if not told:
+                process.terminate()
+            told = True
+            if time.monotonic() - asked[0] > GRACE:
+                process.kill()
+        time.sleep(0.1)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = [pid for pid in started if pathlib.Path(f"/proc/{pid}").exists()]
+        machine.kill(left, number)
+        deadline = time.monotonic() + 5
+        while number == signal.SIGTERM and time.monotonic() < deadline and any(
+                pathlib.Path(f"/proc/{pid}").exists() for pid in left):
+            time.sleep(0.1)
+    return process.returncode
 
 
 if __name__ == "__main__":

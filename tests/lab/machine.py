@@ -10,6 +10,7 @@ import contextlib
 import os
 import pathlib
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -100,6 +101,30 @@ def locked(limit=180):
                 told = True
             time.sleep(0.5)
         yield
+
+
+def family(pid):
+    """All descendants of a process (list of int)."""
+    parents = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+    found, new = [], [pid]
+    while new:
+        new = [child for child, parent in parents.items() if parent in new]
+        found += new
+    return found
+
+
+def kill(pids, number=signal.SIGKILL):
+    """End what is left of these processes."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def require_packages():
