@@ -58,7 +58,12 @@ else:
 #: The oldest version that the adapters below are made for.
 CRYPTOGRAPHY_MINIMUM = "3.3"
 
-_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----")
+# As OpenSSL reads them: at the beginning of a line, or it is none, and a daemon presents the chain without that block.
+# Like this begins, too, what is left of one that was cut off or joined with the next file.
+_MARK_LINE = re.compile(r"^-----(?:BEGIN|END)\b.*|^-[^\n]*\Z", re.MULTILINE)
+_MARK = re.compile(r"-----(BEGIN|END) ([A-Z0-9 ]+)-----\s*")
+# Headers of the old encrypted form (RFC 1421); no base64 has a colon.
+_HEADER = re.compile(r"^\s*[A-Za-z0-9-]+:", re.MULTILINE)
 _CERTIFICATE_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
 _KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "DSA PRIVATE KEY")
 
@@ -143,7 +148,9 @@ class Certificate:
         self.label = label
         try:
             self.x509 = x509.load_der_x509_certificate(der)
-            body, self.signature_algorithm, signature = _elements(_elements(der)[0].content)
+            # One element and nothing behind it, which old versions of cryptography overlook.
+            (whole,) = _elements(der)
+            body, self.signature_algorithm, signature = _elements(whole.content)
             fields = [field for field in _elements(body.content) if field.tag != 0xA0]
             self.spki = fields[5].raw
             self.algorithms_agree = fields[1].raw == self.signature_algorithm.raw
@@ -321,28 +328,33 @@ def _blocks(text, label):
     """Yield (kind, DER bytes, the block as it stands) of each PEM block. Encrypted blocks have empty DER."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    start = None
-    for mark in _MARK.finditer(text):
-        line = text.count("\n", 0, mark.start()) + 1
+    text = text[text.startswith("\ufeff"):]
+    start, line, counted = None, 1, 0
+    for found in _MARK_LINE.finditer(text):
+        line, counted = line + text.count("\n", counted, found.start()), found.start()
+        mark = _MARK.fullmatch(found.group())
+        if mark is None:
+            raise ChainError(f"Cannot read {label!r}: line {line} is no whole PEM line: the file is truncated, or a line "
+                             "break is missing where files were joined")
         if start is None and mark.group(1) == "END":
             raise ChainError(f"Cannot read {label!r}: the {mark.group(2)} that ends in line {line} has no beginning")
         if mark.group(1) == "BEGIN" and start is not None:
             break
         if mark.group(1) == "BEGIN":
-            start, started = mark, line
+            start, kind, started = found, mark.group(2), line
             continue
-        if mark.group(2) != start.group(2):
+        if mark.group(2) != kind:
             break
-        body = text[start.end():mark.start()]
-        yield mark.group(2), _decode(body, mark.group(2), started, label), text[start.start():mark.end()] + "\n"
+        body = text[start.end():found.start()]
+        yield kind, _decode(body, kind, started, label), text[start.start():found.end()].rstrip() + "\n"
         start = None
     if start is not None:
         raise ChainError(
-            f"Cannot read {label!r}: the {start.group(2)} that begins in line {started} is truncated: it has no end")
+            f"Cannot read {label!r}: the {kind} that begins in line {started} is truncated: it has no end")
 
 
 def _decode(body, kind, line, label):
-    if "ENCRYPTED" in kind or "ENCRYPTED" in body:
+    if "ENCRYPTED" in kind or (_HEADER.search(body) and "ENCRYPTED" in body):
         return b""
     try:
         return base64.b64decode("".join(body.split()), validate=True)
@@ -803,7 +815,10 @@ def _epoch(certificate, what):
 
 
 def _utc(when):
-    moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(when))
+    try:
+        moment = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(when))
+    except OverflowError:
+        return "a time before year 1" if when < 0 else "a time after year 9999"
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
