@@ -19,14 +19,21 @@ from ansible_collections.mailops.dane.plugins.module_utils import _wait
 
 MODULE = "mailops.dane.tlsa_wait"
 SHOW_EVERY = 30
+# By how much (seconds) the time that passed may differ between two clocks from one look to the next.
+JUMP = 60
 display = Display()
+
+
+def _elapsed():
+    """Seconds of a clock that nobody can set, and that runs while the computer sleeps, where the system has one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class ActionModule(ActionBase):
     """The action; its options are the module's."""
 
     _supports_async = False
-    clock = staticmethod(time.monotonic)
+    clock = staticmethod(_elapsed)
     sleep = staticmethod(time.sleep)
 
     def run(self, tmp=None, task_vars=None):
@@ -37,7 +44,7 @@ class ActionModule(ActionBase):
         quiet = str(args.get("progress", "auto")) == "off"
         if self._task.run_once or (timeout and not self._task.check_mode):
             self._refuse_other_strategies()
-        started, shown, known, last = self.clock(), None, None, None
+        started, shown, known, last, offset = self.clock(), None, None, None, None
         while True:
             try:
                 result = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars)
@@ -53,6 +60,10 @@ class ActionModule(ActionBase):
                     return {**result, "waited": waited}
                 text = state = result.get("msg", "the look failed")
             else:
+                # The clock that looks against one that nobody can set: a jump ahead would end the wait too early.
+                before, offset = offset, result["now"] - self.clock()
+                if before is not None and abs(offset - before) > JUMP:
+                    return self._jumped(result, waited, offset - before)
                 last, text = result, _wait.progress(result)
                 state = _wait.standing(result)
                 args["memories"] = {name["name"]: name["memory"] for name in result["names"]}
@@ -72,6 +83,15 @@ class ActionModule(ActionBase):
             return interval
         # A little after the moment, by the clock of the host that looks.
         return min(interval, max(0.5, safe_at - last["now"] + 0.2))
+
+    @staticmethod
+    def _jumped(result, waited, seconds):
+        return {
+            **result, "failed": True, "waited": waited,
+            "msg": f"Cannot go on: while waiting, the clock of the host that looks has jumped by {seconds:+.0f} s, so what "
+                   "was seen cannot be dated. Set the clocks by NTP, then run the same playbook again: it goes on from "
+                   "what the ledgers hold.",
+        }
 
     @staticmethod
     def _too_late(last, waited, text):

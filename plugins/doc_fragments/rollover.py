@@ -62,4 +62,20 @@ options:
         description: How long a record from before the first look may be in caches, in seconds.
         type: int
         default: 86400
+      view_max_age:
+        description: How old a look may be to count as one at the present, in seconds.
+        type: int
+        default: 60
+      look_max_age:
+        description: How old the last look in a ledger may be before it no longer counts as complete, in seconds.
+        type: int
+        default: 604800
+      lame_looks:
+        description: How many looks must find a server without authority before it no longer counts.
+        type: int
+        default: 3
+      lame_seconds:
+        description: The time over which they must be spread, in seconds.
+        type: int
+        default: 600
 """

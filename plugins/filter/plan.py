@@ -28,9 +28,14 @@ def publish(hosts, enabling=False):
     return _plan.publish(hosts, time.time(), enabling)
 
 
-def withdraw(hosts):
+def withdraw(hosts, elsewhere=None):
     """See ``_plan.withdraw``."""
-    return _plan.withdraw(hosts, time.time())
+    return _plan.withdraw(hosts, time.time(), elsewhere)
+
+
+def absent(inventory, present, hostvars):
+    """See ``_plan.absent``; a host's base domains are its ``dane_names``, else its own name."""
+    return _plan.absent({host: hostvars[host].get("dane_names") or [host] for host in inventory}, present)
 
 
 def views(hosts, enabling=False):
@@ -68,6 +73,7 @@ class FilterModule:
         functions = {
             "dane_publish": publish,
             "dane_withdraw": withdraw,
+            "dane_absent": absent,
             "dane_views": views,
             "dane_linger_seconds": linger_seconds,
             "dane_memories": _plan.memories,

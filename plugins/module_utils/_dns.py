@@ -24,6 +24,7 @@ Runs where dnspython 2.2 or newer is: the controller, or whatever host the opera
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import sys
@@ -236,12 +237,18 @@ class Told(NamedTuple):
 
 
 class Server(NamedTuple):
-    """One address of one authoritative server. No address: the name could not be resolved, ``problem`` says why."""
+    """One address of one authoritative server. No address: the name could not be resolved, ``problem`` says why.
+
+    ``ttl``: how long caches may lead to it (seconds: the NS record's TTL and the address's). ``left``: nothing leads to
+    it any more, but caches may.
+    """
 
     name: str
     address: str
     port: int = DNS_PORT
     problem: str = ""
+    ttl: int = 0
+    left: bool = False
 
     def __str__(self):
         return f"{self.name or 'server'} ({show_server(self.address, self.port)})"
@@ -252,8 +259,9 @@ class Look:
     """One look at one owner name at all its servers. :meth:`to_dict` is the form that passes between modules.
 
     ``servers``: dicts with ``name``, ``address``, ``outcome``, ``version``, ``serial``, ``rrsig_expires``,
-    ``detail``, and ``asked``, the name the server was asked for. Where that is not the owner name but one that an
-    alias leads to, ``address`` has it in parentheses, so that a server of both keeps two entries.
+    ``detail``, ``ttl`` and ``left`` as in :class:`Server`, and ``asked``, the name the server was asked for. Where that
+    is not the owner name but one that an alias leads to, ``address`` has it in parentheses, so that a server of both
+    keeps two entries.
     """
 
     owner: str
@@ -301,13 +309,15 @@ class MailHosts(NamedTuple):
 # --------------------------------------------------------------------------------------------------------- entry points
 
 
-def look(owner_names, settings=None):
+def look(owner_names, settings=None, leaving=None):
     """Look at owner names at every authoritative server address.
 
     What belongs to the zone (cut, servers, keys) is asked once per call, however many names lie in it.
 
     :param owner_names: absolute names (iterable of str).
     :param settings: :class:`Settings`.
+    :param leaving: owner name to servers (as ``address`` in :class:`Look`) to which nothing may lead any more, but caches:
+        they are asked as well.
     :returns: dict of owner name to :class:`Look`. A name whose zone could not be found has no servers and a finding.
     :raises DnsError: no resolver answers, or signatures cannot be checked on this machine.
     """
@@ -315,6 +325,8 @@ def look(owner_names, settings=None):
     owners = sorted({canonical(owner) for owner in owner_names})
 
     async def work(session):
+        for owner, servers in (leaving or {}).items():
+            session.remember(canonical(owner), servers)
         looks = await asyncio.gather(*(session.look(owner) for owner in owners))
         return dict(zip(owners, looks))
 
@@ -463,11 +475,20 @@ class _Session:
         self.slots = asyncio.Semaphore(settings.parallel)
         self.tasks = {}
         self.heard = False
+        self.leaving = {}
 
     def once(self, key, make):
         if key not in self.tasks:
             self.tasks[key] = asyncio.ensure_future(make())
         return self.tasks[key]
+
+    def remember(self, owner, servers):
+        """Servers to be asked beside those that are led to: of the owner name, or of one that an alias led to."""
+        for key in servers:
+            address, _space, asked = key.partition(" (")
+            with contextlib.suppress(DnsError):
+                name = _name(asked.rstrip(")") or owner)
+                self.leaving.setdefault(name, set()).add(parse_server(address))
 
     # ---- sending
 
@@ -589,7 +610,7 @@ class _Session:
 
     async def _servers(self, zone):
         own, delegated = await asyncio.gather(self._own_servers(zone), self._delegation(zone))
-        names, glue, findings = delegated
+        (own, own_ttl), (names, glue, findings, ttl) = own, delegated
         findings = list(findings)
         if own is None and not names:
             raise _Unknown(f"the servers of zone {_text(zone)} are not known: the resolver gives no NS RRset")
@@ -597,7 +618,8 @@ class _Session:
             findings.append(
                 f"zone {_text(zone)}: the parent delegates to {_list(names)}, the zone itself names {_list(own)}")
         servers = set()
-        for found in await asyncio.gather(*(self._server(name, glue) for name in sorted((own or set()) | names))):
+        for found in await asyncio.gather(
+                *(self._server(name, glue, max(ttl, own_ttl)) for name in sorted((own or set()) | names))):
             servers.update(found)
             findings += [f"zone {_text(zone)}: {server.problem}" for server in found if server.problem]
         known = {(server.address, server.port) for server in servers}
@@ -606,15 +628,17 @@ class _Session:
         return sorted(server for server in servers if server.address), findings
 
     async def _own_servers(self, zone):
+        """The zone's own NS RRset: (set of names or None, TTL)."""
         rrset = (await self.resolve(zone, dns.rdatatype.NS)).rrset(zone, dns.rdatatype.NS)
-        return {rdata.target for rdata in rrset} if rrset else None
+        return ({rdata.target for rdata in rrset}, rrset.ttl) if rrset else (None, 0)
 
-    async def _server(self, name, glue):
+    async def _server(self, name, glue, ttl=0):
         """All addresses of one server name (list of :class:`Server`): the resolver's, and the parent's glue."""
         answers = await asyncio.gather(*(self.resolve(name, rdtype) for rdtype in self._address_types()))
         found = {address for answer in answers for address in _addresses_in(answer.message)} | glue.get(name, set())
         if found:
-            return [Server(_text(name), address) for address in sorted(found)]
+            ttl += max((_path(answer.message, name)[0] for answer in answers if answer.message is not None), default=0)
+            return [Server(_text(name), address, ttl=ttl) for address in sorted(found)]
         silent = [answer.detail for answer in answers if answer.message is None]
         if silent:
             # It may well have addresses that resolvers know: it counts, and it has not answered.
@@ -627,31 +651,33 @@ class _Session:
         return [types[version] for version in self.settings.ip_versions]
 
     async def _delegation(self, zone):
-        """What the parent's own servers say: (names of servers, glue, findings)."""
+        """What the parent's own servers say: (names of servers, glue, findings, TTL)."""
         if zone == dns.name.root:
-            return set(), {}, []
+            return set(), {}, [], 0
         try:
             parent = await self.zone_of(zone.parent())
-            names = await self._own_servers(parent)
+            names, _ttl = await self._own_servers(parent)
         except _Unknown as exc:
-            return set(), {}, [f"zone {_text(zone)}: the delegation could not be checked: {exc}"]
+            return set(), {}, [f"zone {_text(zone)}: the delegation could not be checked: {exc}"], 0
         found = await asyncio.gather(*(self._server(name, {}) for name in names or ()))
         targets = sorted({server for several in found for server in several if server.address and server.port})
         query = _query(zone, dns.rdatatype.NS, 0)
         tasks = [asyncio.ensure_future(self.send(query, server.address, server.port)) for server in targets]
         answers = await _those_that_answer(tasks, self.settings.timeout)
-        delegated, glue = set(), {}
+        delegated, glue, ttl = set(), {}, 0
         for message in answers:
             rrset = _find(message.authority, zone, dns.rdatatype.NS) or _find(message.answer, zone, dns.rdatatype.NS)
-            delegated.update(rdata.target for rdata in rrset or ())
+            if rrset:
+                delegated.update(rdata.target for rdata in rrset)
+                ttl = max(ttl, rrset.ttl)
             for additional in message.additional:
                 if additional.rdtype in self._address_types():
                     glue.setdefault(additional.name, set()).update(rdata.address for rdata in additional)
         if not delegated:
             return set(), {}, [
                 f"zone {_text(zone)}: no server of the parent zone {_text(parent)} gave its delegation; only servers "
-                "that the zone itself names are looked at"]
-        return delegated, glue, []
+                "that the zone itself names are looked at"], 0
+        return delegated, glue, [], ttl
 
     # ---- authoritative servers
 
@@ -739,6 +765,9 @@ class _Session:
         rrset = keys.rrset(zone, dns.rdatatype.DNSKEY) if keys.security in (SECURE, BOGUS) else None
         if keys.security == SECURE and rrset is None:
             raise _Unknown(f"zone {_text(zone)} is secure, yet the resolver shows no DNSKEY of it")
+        known = {(server.address, server.port) for server in servers}
+        servers = servers + [
+            Server("", *server, left=True) for server in sorted(self.leaving.get(name, set()) - known)]
         told = await asyncio.gather(*(self.tell(name, zone, server, rrset) for server in servers))
         return _Node(name, zone, keys.security, dict(zip(servers, told)), tuple(findings))
 
@@ -997,7 +1026,7 @@ def _entries(graph, owner, name):
         entries.append({
             "name": server.name, "address": address if name == owner else f"{address} ({_text(name)})",
             "asked": _text(name), "outcome": end.outcome, "version": version, "serial": told.serial,
-            "rrsig_expires": end.expires, "detail": end.detail,
+            "rrsig_expires": end.expires, "detail": end.detail, "ttl": server.ttl, "left": server.left,
         })
     return entries
 

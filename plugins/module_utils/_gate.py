@@ -28,12 +28,15 @@ from typing import Callable, NamedTuple, Tuple
 from . import _chain, _probe
 from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
 from ._rollover import (
-    VIEW_MAX_AGE, Chain, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, may_deploy, waive_endpoints,
+    Chain, Clock, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, left_endpoints, may_deploy,
+    waive_endpoints,
 )
 from ._tlsa import Record, owner_name
 
 LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 LOCK_SECONDS = 60
+CLOCK_SECONDS = 60
 COMMAND_SECONDS = 60
 # A daemon with several processes may answer with the old chain once and the new one next.
 HANDSHAKES = 5
@@ -51,20 +54,32 @@ class Daemon(NamedTuple):
 # ------------------------------------------------------------------------------------------------------- ledger file
 
 
+def read_clock(clock=time.time):
+    """What this host knows of the time (:class:`Clock`)."""
+    try:
+        with open(BOOT_ID, encoding="ascii") as stream:
+            boot = stream.read().strip()
+    except OSError:
+        boot = ""
+    # CLOCK_BOOTTIME also runs while the computer sleeps; nobody can set it.
+    return Clock(clock(), boot, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
 class OpenLedger:
     """The ledger while its lock is held. ``ledger`` is the value; ``save`` writes it; ``lost`` says why it was new."""
 
-    def __init__(self, path):
+    def __init__(self, path, clock=time.time):
         self.path = path
+        self.clock = clock
         self.lost = None
         try:
             with open(path, encoding="utf-8") as stream:
-                self.ledger = Ledger.from_dict(json.load(stream))
+                self.ledger = Ledger.from_dict(json.load(stream, object_pairs_hook=_each_once)).at(read_clock(clock))
         except FileNotFoundError:
             self.ledger, self.lost = Ledger(), "there is none yet"
         except (LedgerError, ValueError, RecursionError) as exc:
             # A lost ledger is no error: what was before it is then unknown, and the questions know how to wait.
-            self.ledger, self.lost = Ledger(), str(exc)
+            self.ledger, self.lost = Ledger(), f"{str(exc)[:400]}; it is kept as {self._aside()}"
         except OSError as exc:
             raise LedgerError(f"Cannot read the ledger {path!r}: {exc.strerror}") from exc
 
@@ -73,16 +88,31 @@ class OpenLedger:
 
         :raises LedgerError: disk full, read-only, ...: the old ledger is still whole.
         """
-        self.ledger = ledger
+        self.ledger = ledger = ledger._replace(clock=read_clock(self.clock))
         text = json.dumps(ledger.to_dict(), indent=1, sort_keys=True) + "\n"
         try:
+            if self.lost and os.path.exists(self.path) and not os.path.exists(self._aside()):
+                os.link(self.path, self._aside())
             _replace_file(self.path, text.encode(), 0o644)
         except OSError as exc:
             raise LedgerError(f"Cannot write the ledger {self.path!r}: {exc.strerror}; it is as it was") from exc
 
 
+    def _aside(self):
+        # What cannot be read may still tell a person something. One is kept: the first may be the last that was good.
+        return self.path + ".unreadable"
+
+
+def _each_once(pairs):
+    # JSON lets the last of two equal names win: the memory of the first would be forgotten.
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice in one object")
+    return found
+
+
 @contextlib.contextmanager
-def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True):
+def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True, clock=time.time):
     """Hold the ledger's lock. Only one door of a host is open at a time.
 
     :param path: the ledger file (str); its directory is made when missing.
@@ -91,7 +121,7 @@ def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True):
     :raises LedgerError: another process holds the lock for longer, or the directory cannot be made.
     """
     if not write and not os.path.exists(path + ".lock"):
-        yield OpenLedger(path)
+        yield OpenLedger(path, clock)
         return
     try:
         if write:
@@ -111,7 +141,7 @@ def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True):
                         f"Cannot open the ledger {path!r}: another process has held its lock for {wait} s; "
                         "see who does with: fuser -v " + path + ".lock") from None
                 time.sleep(0.2)
-        yield OpenLedger(path)
+        yield OpenLedger(path, clock)
 
 
 def _replace_file(path, content, mode, owner=None):
@@ -159,7 +189,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         why the ledger was new (str) or None.
     :raises LedgerError: see :func:`open_ledger`; or another operation is open.
     """
-    with open_ledger(path, write=write) as door:
+    with open_ledger(path, write=write, clock=clock) as door:
         before = door.ledger
         ledger = _with_dns(before, timing, looks, memories, nothing_before)
         for owner, version in (intents or {}).items():
@@ -167,7 +197,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
-            ledger = _with_endpoints(ledger, outcomes, chain_file, clock())
+            ledger = _with_endpoints(ledger, timing, outcomes, chain_file, clock(), nothing_before)
         if before.operation:
             # Also for a run that died before it could: a key that was served must not pass for a fresh one.
             ledger = _with_retired(ledger, before.operation.target_spki)
@@ -179,8 +209,34 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
             names=tuple(name.pruned(now, timing) for name in ledger.names), chains=ledger.chains.pruned(now, timing))
         if write and ledger != before:
             door.save(ledger)
+            ledger = door.ledger
         changed = any(getattr(ledger, part) != getattr(before, part) for part in ("operation", "published", "retired"))
         return ledger, changed, door.lost
+
+
+def with_left(path, endpoints):
+    """These endpoints, and those at addresses that are gone but may be cached (list of dict); see ``left_endpoints``.
+
+    :raises LedgerError: the ledger cannot be opened.
+    """
+    if not endpoints:
+        return []
+    with open_ledger(path, write=False) as door:
+        return endpoints + left_endpoints(door.ledger.chains, endpoints)
+
+
+def check_clock(other, clock=time.time, most=CLOCK_SECONDS):
+    """Refuse to work by two clocks that differ.
+
+    :param other: the controller's time (epoch seconds), or None. :param most: what may lie between them (seconds).
+    :raises LedgerError: they differ by more.
+    """
+    behind = 0 if other is None else other - clock()
+    if abs(behind) > most:
+        raise LedgerError(
+            f"Cannot use the ledger: the clock of this host is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead of'} "
+            f"the controller's. Set both by NTP, then run again: no wait can be measured by clocks that differ by more than "
+            f"{most} s")
 
 
 def look_with(waivers, clock=time.time):
@@ -201,11 +257,13 @@ def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
     return ledger
 
 
-def _with_endpoints(ledger, outcomes, chain_file, now):
-    chains = ledger.chains.observe(outcomes)
-    content = _read(chain_file) if chain_file else None
+def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=False):
+    # Where nothing is published, nothing has to match.
+    nothing_before = nothing_before and not any(seen.version.records for name in ledger.names for seen in name.versions)
+    chains = ledger.chains.observe(outcomes, timing, nothing_before)
     # A run may have died between replace and reload: whatever process starts next presents what lies in the file.
     with contextlib.suppress(ChainError):
+        content = _read(chain_file) if chain_file else None
         certificates = _chain.load_certificates((content or b"").decode("utf-8", "replace"), chain_file)
         base_domains = sorted({outcome["endpoint"]["name"] for outcome in outcomes})
         chains = chains.intend(Chain.from_dict(_chain.describe(certificates, base_domains, now, now)))
@@ -215,12 +273,7 @@ def _with_endpoints(ledger, outcomes, chain_file, now):
 def _operation(now_open, wanted):
     if not wanted:
         return None
-    try:
-        wanted = Operation(
-            str(wanted["id"]), str(wanted["kind"]), str(wanted.get("target_spki") or ""), float(wanted["started"]))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise LedgerError(
-            f"Cannot note operation {wanted!r}: expected id, kind, target_spki and started (seconds)") from exc
+    wanted = Operation.from_dict({"target_spki": "", **wanted} if isinstance(wanted, dict) else wanted)
     if now_open and now_open.id != wanted.id:
         raise LedgerError(
             f"Cannot begin operation {wanted.id!r} ({wanted.kind}): operation {now_open.id!r} ({now_open.kind}) is open; "
@@ -239,8 +292,8 @@ class Deployment(NamedTuple):
     """One chain file and all that is served from it. Times in seconds.
 
     ``looks``: a look at the DNS of the last minute for every owner name that is served from the file: the question
-    is asked of each. Only with a ``max_age`` of ``LOOK_MAX_AGE`` there need be none: a renewal of the same key may
-    then be judged by the ledger (see ``_rollover.may_deploy``).
+    is asked of each. Only ``offline``, where this host cannot see the DNS, there need be none: a renewal of the same
+    key may then be judged by the ledger (see ``_rollover.may_deploy``).
     ``candidate``: file with the key and chain to be served. ``dest``: the file that the daemon reads.
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
     ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
@@ -256,7 +309,7 @@ class Deployment(NamedTuple):
     expected_spki: str = ""
     handshake_timeout: int = 60
     ledger_path: str = LEDGER_PATH
-    max_age: int = VIEW_MAX_AGE
+    offline: bool = False
 
 
 def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
@@ -276,16 +329,18 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     """
     run, look = run or _run, look or _probe.look
     _check_scope(unit)
-    with open_ledger(unit.ledger_path, write=write) as door:
+    with open_ledger(unit.ledger_path, write=write, clock=clock) as door:
         content, candidate = _load_candidate(unit, door.ledger, clock())
-        outcomes = look(unit.endpoints)
+        outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints))
         ledger = _with_dns(door.ledger, unit.timing, unit.looks)
-        ledger = _with_endpoints(ledger, outcomes, unit.dest, clock())
+        ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine)
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
             door.save(ledger)
         others = _others(outcomes, {candidate["id"], _id_of_file(unit.dest), _id_of_file(unit.dest + ".previous")})
+        # What nothing leads to any more is not deployed to.
+        outcomes = [outcome for outcome in outcomes if not outcome["endpoint"].get("left")]
         in_file = _read(unit.dest) == content
         result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
         new = Chain.from_dict(candidate)
@@ -315,7 +370,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
             result["outcomes"] = _until_served(unit, candidate, look, clock, sleep, others)
         except (DaneError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look)
-        ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"]))
+        ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"], unit.timing))
         door.save(_with_retired(ledger, unit.expected_spki))
         return result
 
@@ -323,7 +378,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
 def _check_scope(unit):
     # A question that is asked of no name is answered yes: every endpoint has to bring its owner name along.
     wanted = _owners(unit)
-    missing = wanted - {look["owner"] for look in unit.looks} if unit.max_age <= VIEW_MAX_AGE else set()
+    missing = wanted - {look["owner"] for look in unit.looks} if not unit.offline else set()
     if not wanted or missing:
         why = "there is no look at " + ", ".join(sorted(missing)) if wanted else "no endpoint is given"
         raise RefusedError(f"Cannot deploy to {unit.dest!r}: {why}")
@@ -392,15 +447,9 @@ def _id_of_file(path):
 def _ask(unit, ledger, new, now, others=()):
     ours = {
         endpoint_key(endpoint) for endpoint in unit.endpoints if (endpoint["address"], endpoint["port"]) not in others}
-    replaced = [
-        seen.chain for seen in ledger.chains.chains
-        if seen.endpoints & ours and seen.chain.algorithm == new.algorithm and seen.chain != new
-    ] or [seen.chain for seen in ledger.chains.chains if seen.endpoints & ours and seen.chain != new]
-    # Presenting what is already presented changes nothing for anybody.
-    if not replaced and any(seen.chain == new and seen.endpoints & ours for seen in ledger.chains.chains):
-        replaced = [new]
+    replaced = ledger.chains.presented_at(ours)
     answer = all_of(
-        may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine, unit.max_age)
+        may_deploy((new,), ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine)
         for owner in sorted(_owners(unit)))
     if not answer.yes:
         raise RefusedError(
@@ -463,7 +512,8 @@ def _put_back(unit, door, ledger, old, cause, run, look):
             restored=False) from cause
     # The ledger may stay as it is: both chains may be seen, and the next look says which one is.
     with contextlib.suppress(DaneError):
-        door.save(ledger._replace(chains=ledger.chains.observe(look(unit.endpoints, handshakes=HANDSHAKES))))
+        door.save(ledger._replace(
+            chains=ledger.chains.observe(look(unit.endpoints, handshakes=HANDSHAKES), unit.timing)))
     raise DeployError(message + "; the old chain is back", restored=True) from cause
 
 
@@ -496,6 +546,8 @@ def _read(path):
             return stream.read()
     except FileNotFoundError:
         return None
+    except (OSError, ValueError) as exc:
+        raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def _run(command):
@@ -553,8 +605,9 @@ def postfix_objections(dest, run=_run, managed=False):
     for line in overrides.splitlines():
         setting, _equals, value = line.partition("=")
         parameter = setting.strip().rpartition("/")[2]
-        if parameter in ("smtpd_tls_chain_files", "smtpd_tls_cert_file", "smtpd_tls_eccert_file", "tls_server_sni_maps") \
-                and value.strip() and value.strip() != dest:
+        # Without chain files a service falls back to other certificates, or to none.
+        if (parameter == "smtpd_tls_chain_files" and value.strip() != dest) or value.strip() and parameter in (
+                "smtpd_tls_cert_file", "smtpd_tls_eccert_file", "tls_server_sni_maps"):
             found.append(f"master.cf has -o {line.strip()}")
     return found
 

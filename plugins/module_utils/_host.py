@@ -23,7 +23,7 @@ import time
 
 from . import _chain, _dns, _gate, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
-from ._rollover import LOOK_MAX_AGE, VIEW_MAX_AGE, parse_waivers, waive_servers
+from ._rollover import parse_waivers, waive_servers
 from ._tlsa import owner_name
 
 CONFIGURATION = "/etc/mailops-dane/unit.json"
@@ -116,7 +116,7 @@ def renew(unit, renewed="", keep_look=False):
             candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
             daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
             handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
-            max_age=VIEW_MAX_AGE if looks else LOOK_MAX_AGE), look=_gate.look_with(parse_waivers(unit.get("waive"))))
+            offline=not looks), look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem), **exc.fields) from exc
     finally:
@@ -168,7 +168,10 @@ def _looks(unit):
         _dns.require_library()
         settings = _dns.Settings.from_options(unit["dns"])
         waivers = parse_waivers(unit.get("waive"))
-        looks = [waive_servers(look.to_dict(), waivers, time.time()) for look in _dns.look(owners, settings).values()]
+        with _gate.open_ledger(_ledger(unit), write=False) as door:
+            leaving = {owner: door.ledger.name(owner).leaving() for owner in owners}
+        looks = [
+            waive_servers(look.to_dict(), waivers, time.time()) for look in _dns.look(owners, settings, leaving).values()]
         for look in looks:
             if look["security"] != "secure":
                 why = ": " + look["findings"][0] if look["findings"] else ""
@@ -178,14 +181,15 @@ def _looks(unit):
                 return [], f"no authoritative server of {look['owner']} answers this host"
         for name, found in _dns.addresses_of(unit["names"], settings).items():
             if not isinstance(found, DnsError):
-                unit["addresses"][name] = list(found.addresses)
+                unit["addresses"][name], unit.setdefault("ttls", {})[name] = list(found.addresses), found.ttl
         return looks, ""
     except DnsError as exc:
         return [], exc.message
 
 
 def _endpoints(unit):
-    names = [{"name": name, "addresses": unit["addresses"].get(name) or []} for name in unit["names"]]
+    names = [{"name": name, "addresses": unit["addresses"].get(name) or [], "ttl": unit.get("ttls", {}).get(name, 0)}
+             for name in unit["names"]]
     return _options.endpoints(names, unit["services"])
 
 

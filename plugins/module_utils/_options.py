@@ -23,6 +23,7 @@ NAMES = {
     "options": {
         "name": {"type": "str", "required": True},
         "addresses": {"type": "list", "elements": "str", "required": True},
+        "ttl": {"type": "int", "default": 0},
     },
 }
 
@@ -66,7 +67,8 @@ def timing(options):
 def endpoints(names, services):
     """Every endpoint under some base domains: each address, port, key algorithm and server name.
 
-    :param names: list of ``{"name", "addresses"}``. :param services: list of ``{"port", "starttls"}``.
+    :param names: list of ``{"name", "addresses"}``, with ``ttl`` (seconds) how long caches may lead to the addresses.
+    :param services: list of ``{"port", "starttls"}``.
     :returns: list of endpoint dicts for ``_probe.look``.
     :raises DaneError: a base domain without an address.
     """
@@ -74,7 +76,8 @@ def endpoints(names, services):
     for entry in names:
         if not entry["addresses"]:
             raise DaneError(f"Cannot look at {entry['name']!r}: it has no address")
-        found += _probe.endpoints_of(entry["name"], entry["addresses"], services)
+        found += [{**endpoint, "ttl": entry.get("ttl") or 0}
+                  for endpoint in _probe.endpoints_of(entry["name"], entry["addresses"], services)]
     return found
 
 

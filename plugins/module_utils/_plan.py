@@ -100,17 +100,23 @@ def views(hosts, now, enabling=False):
     """The option ``view`` of tlsa_record: what may be seen at the endpoints of each owner name."""
     found = {}
     for owner in owners(hosts):
-        chains, times, known = set(), [], True
+        chains, times, known, gone_at = set(), [], True, {}
         for host in hosts:
             if owner not in host["owners"]:
                 continue
             seen = Chains.from_dict(host["ledger"]["chains"])
-            known = known and not seen.unanswered and seen.looked_at is not None
+            timing = Timing(**host["timing"])
+            known = known and seen.known(now)
             times.append(seen.looked_at or 0.0)
-            chains |= {one.chain for one in seen.may_be_seen(now, Timing(**host["timing"]))}
+            for one in seen.may_be_seen(now, timing):
+                chains.add(one.chain)
+                until = None if one.gone_since is None else one.gone_since + timing.linger
+                before = gone_at.get(one.chain.id, until)
+                gone_at[one.chain.id] = None if None in (until, before) else max(until, before)
         found[owner] = {
             "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))],
             "chains_known": known, "seen_at": min(times),
+            "gone_at": {chain: until for chain, until in gone_at.items() if until is not None},
             "versions": [version.to_dict() for version in memory(hosts, owner).served()], "enabling": enabling,
         }
     return found
@@ -175,15 +181,31 @@ def _only_candidates(hosts, now):
     return seen <= candidates
 
 
-def withdraw(hosts, now):
+def absent(inventory, present):
+    """Which hosts that are not in this run serve which base domains.
+
+    :param inventory: name of a host to its base domains. :param present: the hosts of this run.
+    :returns: base domain to the names of those hosts (dict of lists).
+    """
+    found = {}
+    for host in sorted(set(inventory) - set(present)):
+        for name in inventory[host]:
+            found.setdefault(str(name).rstrip(".").lower(), []).append(host)
+    return found
+
+
+def withdraw(hosts, now, elsewhere=None):
     """What is to be removed: for tlsa_record with ``state: absent``.
 
-    Only records that are ours, of keys that no endpoint presents and no host holds ready.
+    Only records that are ours, of keys that no endpoint presents and no host holds ready; and none at a name that a host
+    serves which is not in this run: nobody knows which key it is about to serve.
 
-    :returns: dict with ``records``, ``intents`` and ``published`` as in :func:`publish`, and ``kept`` (owner name to
-        the records that stay because a chain that they match may still be seen).
+    :param elsewhere: see :func:`absent`.
+    :returns: dict with ``records``, ``intents`` and ``published`` as in :func:`publish`, ``kept`` (owner name to
+        the records that stay because a chain that they match may still be seen) and ``held`` (owner name to the hosts
+        that are not in this run, where that is why).
     """
-    result = {"records": [], "intents": {}, "published": {}, "kept": {}}
+    result = {"records": [], "intents": {}, "published": {}, "kept": {}, "held": {}}
     for owner in owners(hosts):
         mine = [host for host in hosts if owner in host["owners"]]
         wanted = set().union(*(wanted_records(host) for host in mine))
@@ -194,7 +216,10 @@ def withdraw(hosts, now):
                   for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))]
         gone = (there & ours) - wanted
         # A host that is in the middle of a rekey has records out of a key that this run does not know.
-        stay = gone if any(_holds(host) for host in mine) else _needed(gone, there, chains)
+        others = (elsewhere or {}).get(owner.split(".", 2)[2].rstrip("."))
+        if gone and others:
+            result["held"][owner] = others
+        stay = gone if others or any(_holds(host) for host in mine) else _needed(gone, there, chains)
         remove = gone - stay
         # What a chain that is presented matches stays for good, and is nothing to come back for.
         kept = stay - {record for ledger in ledgers_of(mine, owner) for chain in ledger.chains.presented()
@@ -227,10 +252,10 @@ def linger_seconds(hosts, now):
     times = [0.0]
     for host in hosts:
         if host["active"]:
-            timing = Timing(**host["timing"])
-            for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, timing):
-                if one.gone_since is not None:
-                    times.append(one.gone_since + timing.linger - now)
+            timing, seen = Timing(**host["timing"]), Chains.from_dict(host["ledger"]["chains"])
+            times.append(seen.unknown_until - now)
+            times += [one.gone_since + timing.linger - now for one in seen.may_be_seen(now, timing)
+                      if one.gone_since is not None]
     return int(max(times)) + 1 if max(times) > 0 else 0
 
 

@@ -28,31 +28,25 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import math
 from typing import Dict, FrozenSet, NamedTuple, Optional, Tuple
 
 from ._errors import LedgerError, RecordError, WaiverError
 from ._tlsa import DANE_EE, SPKI, Record, unusable_reason
 
-LEDGER_FORMAT = 1
-# A look is evidence of the present only while it is young: the doors refuse an older one.
-VIEW_MAX_AGE = 60
-# On a host that cannot see the DNS, a renewal of the same key may be judged by a look that is no older than this.
-LOOK_MAX_AGE = 7 * 86400
-# A server that answers, but not with authority for the zone, is lame only after this many looks over this time:
-# before, it may just be starting.
-LAME_LOOKS = 3
-LAME_SECONDS = 600
-
+LEDGER_FORMAT = 2
 HIDDEN, RUMOURED, OMNIPRESENT, UNRETENTIVE = "HIDDEN", "RUMOURED", "OMNIPRESENT", "UNRETENTIVE"
 
 
 class Timing(NamedTuple):
-    """How long things may still be seen after they went. All in seconds but ``factor``.
+    """How long things may still be seen after they went, and how long a look is worth something. In seconds but for
+    ``factor`` and ``lame_looks``.
 
     ``factor``: RFC 7671 section 8.1 says two TTLs or more. ``floor``: for resolvers that raise short TTLs. ``slack``:
     senders' own caches and the time between lookup and handshake. ``linger``: processes that outlive a reload.
     ``ceiling``: how long a version from before the ledger's first look may be in caches at least: nobody knows its TTL.
+    ``view_max_age``: a look is evidence of the present only while it is younger. ``look_max_age``: a ledger whose last
+    look is older no longer knows what was published. ``lame_looks``, ``lame_seconds``: a server that answers, but not
+    with authority for the zone, is lame only after so many looks over so much time: before, it may just be starting.
     """
 
     factor: int = 2
@@ -60,6 +54,10 @@ class Timing(NamedTuple):
     slack: int = 120
     linger: int = 300
     ceiling: int = 86400
+    view_max_age: int = 60
+    look_max_age: int = 7 * 86400
+    lame_looks: int = 3
+    lame_seconds: int = 600
 
     def lifetime(self, ttl):
         """How long caches may hold what was served with this TTL (seconds, RFC 7671 section 8.1)."""
@@ -84,7 +82,7 @@ class Version(NamedTuple):
         :raises LedgerError: it is not that.
         """
         try:
-            return cls(_records(data["records"]), _seconds(data["ttl"]), _texts(data.get("path") or ()))
+            return cls(_records(data["records"]), _seconds(data["ttl"]), tuple(_texts(data.get("path", ()))))
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read a version of an RRset: {_cause(exc)}") from exc
 
@@ -118,7 +116,7 @@ class Chain(NamedTuple):
         :raises LedgerError: it is not that.
         """
         try:
-            return cls(str(data["id"]), str(data["spki"]), str(data["algorithm"]), _records(data["matches"]))
+            return cls(_text(data["id"]), _text(data["spki"]), _text(data["algorithm"]), _records(data["matches"]))
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read a chain: {_cause(exc)}") from exc
 
@@ -190,7 +188,7 @@ def all_of(answers):
     return Answer("no worse" if any(answer.verdict == "no worse" for answer in answers) else "yes", reasons)
 
 
-def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True):
+def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None):
     """May the RRset at this owner name become ``new`` now? (RFC 7671 section 8)
 
     :param new: the :class:`Version` to be.
@@ -198,34 +196,35 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     :param served: the versions that servers give now.
     :param empty_is_fine: the name is being enabled or retired.
     :param chains_known: whether a complete look at the endpoints stands behind ``chains``.
-    :returns: :class:`Answer`; ``safe_at`` is always None here: what must go first is a chain, and the end of its
-        linger is known to :class:`Chains`.
+    :param gone_at: id of a chain to the time (epoch seconds) from which it can no longer be met; a chain that is not in
+        it is still presented.
+    :returns: :class:`Answer`.
     """
-    served = list(served)
+    served, chains = list(served), list(chains)
     if not new.usable and not empty_is_fine and any(version.usable for version in served):
-        return Answer("no", ({"code": "empty", "owner": owner, "text": (
-            f"{owner} would be left without a usable record: an outage to mandatory senders, a downgrade to others")},))
+        return Answer("no", (_reason(
+            "empty", owner, "would be left without a usable record: an outage to mandatory senders, a downgrade to "
+            "others"),))
     if served and all(_adds_alternatives(new, version) for version in served):
         return Answer("yes")
-    chains = list(chains)
-    if chains_known and not chains and new.usable:
-        return Answer("no", ({"code": "no-chain", "owner": owner, "text": (
-            f"{owner}: no endpoint presents a chain, so no record can match one")},))
     if not chains_known:
-        return Answer("no", ({"code": "chains-unknown", "owner": owner, "text": (
-            f"{owner}: not every endpoint has been looked at, so what this change must match is not known")},))
-    verdict, reasons = "yes", []
-    for chain in chains:
-        if fine(chain, new, empty_is_fine):
-            continue
-        if served and all(_publishing_is_no_worse(chain, new, version) for version in served):
-            verdict = "no worse"
-            continue
+        return Answer("no", (_reason(
+            "chains-unknown", owner, "not every endpoint has been looked at, so what this change must match is not known"),))
+    if not chains and new.usable:
+        return Answer("no", (_reason(
+            "no-chain", owner, "no endpoint presents a chain, so no record can match one"),))
+    refused = [chain for chain in chains if not fine(chain, new, empty_is_fine) and not (
+        served and all(_publishing_is_no_worse(chain, new, version) for version in served))]
+    if not refused:
+        return Answer("yes" if all(fine(chain, new, empty_is_fine) for chain in chains) else "no worse")
+    reasons, times = [], []
+    for chain in refused:
         missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, new))) or "any combination"
-        reasons.append({"code": "chain-unmatched", "owner": owner, "chain": chain.id, "spki": chain.spki, "text": (
-            f"{owner}: the chain of key {chain.spki[:16]} may still be seen, and the new RRset would not match it "
-            f"in {missing}")})
-    return Answer("no", tuple(reasons)) if reasons else Answer(verdict)
+        times.append((gone_at or {}).get(chain.id))
+        reasons.append(_reason(
+            "chain-unmatched", owner, f"the chain of key {chain.spki[:16]} may still be seen, and the new RRset would not "
+            f"match it in {missing}", chain=chain.id, spki=chain.spki, until=times[-1]))
+    return Answer("no", tuple(reasons), None if None in times else max(times))
 
 
 def _adds_alternatives(new, old):
@@ -238,63 +237,157 @@ def _publishing_is_no_worse(chain, new, old):
     return unmatched(chain, new) <= unmatched(chain, old) and matched(chain, old) <= matched(chain, new)
 
 
-def may_deploy(new, name, replaced, now, timing, empty_is_fine=False, max_age=VIEW_MAX_AGE):
-    """May ``new`` be presented under this owner name from now on? (RFC 7671 section 8.1, RFC 7672 section 4)
+def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
+    """May the chains ``new`` be presented under this owner name from now on? (RFC 7671 section 8.1, RFC 7672 section 4)
 
-    :param new: the :class:`Chain` to be.
+    :param new: the chains of one deployment unit: a :class:`Chain` for each key algorithm (non-empty tuple).
     :param name: the :class:`Name` memory of the owner name, a fresh look already in it.
-    :param replaced: the chains that it replaces: what senders meet today.
+    :param replaced: the chains that senders meet today where ``new`` will be presented.
     :param now: the time (seconds since the epoch).
     :param timing: :class:`Timing`.
     :param empty_is_fine: the name is being enabled or retired.
-    :param max_age: how old the last look may be (seconds) for a chain with the same key and issuers as those that it
-        replaces. For any other it is ``VIEW_MAX_AGE``, whatever is given here.
-    :returns: :class:`Answer`.
+    :returns: :class:`Answer`. For a renewal, the same keys and issuers, nothing that is not known can matter, but for
+        records over a whole leaf (3 0 x): it may be judged by a memory whose last look is up to ``look_max_age`` old.
     """
-    reasons, times, verdict = [], [], "yes"
-    replaced = list(replaced)
-    renewal = bool(replaced) and all(_same_but_leaf(old, new) for old in replaced)
-    for problem in name.problems(now, max_age if renewal else VIEW_MAX_AGE):
-        reasons.append(problem)
-        times.append(None)
+    renewal = _is_renewal(new, replaced)
+    reasons = name.stale(now, timing.look_max_age, timing) if renewal else name.problems(now, timing)
+    verdict = "yes"
     for seen in name.may_be_seen(now, timing):
-        if fine(new, seen.version, empty_is_fine):
-            continue
-        if replaced and all(matched(old, seen.version) <= matched(new, seen.version) for old in replaced):
+        worse = [chain for chain in new if not fine(chain, seen.version, empty_is_fine)]
+        if worse and all(_deploying_is_no_worse(chain, new, replaced, seen.version) for chain in worse):
             verdict = "no worse"
-            continue
-        until = None if seen.gone_since is None else seen.gone_since + timing.lifetime(seen.version.ttl)
-        missing = ", ".join(str(combination) for combination in sorted(unmatched(new, seen.version)))
-        if until is not None:
-            where = f"may be in caches for {max(0, until - now):.0f} s more"
-        else:
-            where = "is still served by " + ", ".join(sorted(seen.servers)) if seen.servers else "is not known to be gone"
-        lacks = f"does not match this chain in {missing}" if missing else "has no usable record"
-        reasons.append({
-            "code": "version-unmatched", "owner": name.owner, "version": seen.version.to_dict(), "until": until,
-            "servers": sorted(seen.servers), "text": f"{name.owner}: the version {_show(seen.version)} {where} and {lacks}",
-        })
-        times.append(until)
+        elif worse:
+            reasons += [_version_unmatched(chain, name, seen, now, timing) for chain in worse]
     if now < name.unknown_until and not renewal:
-        reasons.append({"code": "history-unknown", "owner": name.owner, "until": name.unknown_until, "text": (
-            f"{name.owner}: what was published before this ledger began may be in caches for "
-            f"{name.unknown_until - now:.0f} s more")})
-        times.append(name.unknown_until)
-    if reasons:
-        return Answer("no", tuple(reasons), None if None in times else max(times))
-    return Answer(verdict)
+        reasons.append(_reason(
+            "history-unknown", name.owner, "what was published before this ledger began may be in caches for "
+            f"{name.unknown_until - now:.0f} s more", until=name.unknown_until))
+    if not reasons:
+        return Answer(verdict)
+    times = [reason["until"] for reason in reasons]
+    return Answer("no", tuple(reasons), None if None in times else max(times))
+
+
+def _is_renewal(new, replaced):
+    return bool(replaced) and all(any(_same_but_leaf(old, chain) for chain in new) for old in replaced) and all(
+        any(_same_but_leaf(old, chain) for old in replaced) for chain in new)
 
 
 def _same_but_leaf(old, new):
-    # A renewal: same key, same issuers. Only records over the whole leaf (3 0 x) could tell the two apart.
+    # Same key, same issuers. Only records over the whole leaf (3 0 x) could tell the two apart.
     keep = {record for record in old.matches if (record.usage, record.selector) == (DANE_EE, SPKI) or record.usage != DANE_EE}
     return keep <= new.matches
+
+
+def _deploying_is_no_worse(chain, new, replaced, version):
+    # A sender who met the same algorithm before meets this chain now; whoever met one that goes away, or to whom this
+    # algorithm is new, may have met any.
+    same = [old for old in replaced if old.algorithm == chain.algorithm]
+    kept = {other.algorithm for other in new}
+    compared = (same or list(replaced)) + [old for old in replaced if old.algorithm not in kept]
+    return bool(compared) and all(matched(old, version) <= matched(chain, version) for old in compared)
+
+
+def _version_unmatched(chain, name, seen, now, timing):
+    until = None if seen.gone_since is None else seen.gone_since + timing.lifetime(seen.version.ttl)
+    missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, seen.version)))
+    if until is not None:
+        where = f"may be in caches for {max(0, until - now):.0f} s more"
+    else:
+        where = "is still served by " + ", ".join(sorted(seen.servers)) if seen.servers else "is not known to be gone"
+    lacks = f"does not match the chain of key {chain.spki[:16]} in {missing}" if missing else "has no usable record"
+    return _reason(
+        "version-unmatched", name.owner, f"the version {_show(seen.version)} {where} and {lacks}", until=until,
+        version=seen.version.to_dict(), servers=sorted(seen.servers), chain=chain.id)
+
+
+def _reason(code, owner, text, until=None, **more):
+    return {"code": code, "owner": owner, "text": f"{owner}: {text}", "until": until, **more}
 
 
 def _show(version):
     if not version.records:
         return "without records"
     return "{" + ", ".join(f"{r.combination} {r.data[:16]}" for r in sorted(version.records)) + f"}} (TTL {version.ttl})"
+
+
+# ---------------------------------------------------------------------------------------------- what both memories do
+
+
+class Source(NamedTuple):
+    """Who gives versions or presents chains, as far as something is known to come from there: a server or an endpoint.
+
+    ``ttl``: how long caches may lead senders there (seconds: of the NS and address records, or of the address alone).
+    ``left``: since when nothing leads there any more, None while something does.
+    """
+
+    key: str
+    ttl: int
+    left: Optional[float] = None
+
+
+class _Look(NamedTuple):
+    """What one look found on either side.
+
+    ``gave``: each source that answered, and what it gave (a set, which may be empty). ``silent``: those that did not.
+    ``ttls``: TTL of what leads to a source. ``left``: those asked only because caches may still lead to them.
+    ``evidence``: whether the look may prove that something has gone.
+    """
+
+    at: float
+    gave: dict
+    silent: FrozenSet[str]
+    ttls: dict
+    left: FrozenSet[str]
+    evidence: bool = True
+
+
+def _take_in(seen, sources, look, timing):
+    """The one rule of both memories: (seen, sources, silent sources of which nothing is known).
+
+    What a source gives may be seen. A silent one keeps what it gave last, and may meanwhile give what the others give:
+    so nothing is declared gone by a look with a silent source. *Gone since* is the time of the last answer of the first
+    look that heard everybody and in which nobody gave it: before that, somebody may have handed it out. A source to
+    which nothing leads any more counts as long as caches may lead to it, asked or not.
+    """
+    known = _still_led_to(sources, look, timing)
+    gave = {key: things for key, things in look.gave.items() if key in known or key not in look.left}
+    silent = {key for key in look.silent if key in known or key not in look.left} | {
+        key for key in known if key not in look.gave and key not in look.ttls}
+    holders = {one[0]: ({key for key in one[1] if key in silent}, one[2]) for one in seen}
+    for key, things in gave.items():
+        for thing in things:
+            holders.setdefault(thing, (set(), None))[0].add(key)
+    complete = look.evidence and bool(gave) and not silent
+    after = []
+    for thing, (keys, gone) in holders.items():
+        if keys:
+            gone = None
+        elif gone is None and complete:
+            gone = look.at
+        after.append((thing, frozenset(keys), gone))
+    holding = {key for _thing, keys, _gone in after for key in keys}
+    kept = {key: known.get(key) or Source(key, look.ttls.get(key, 0)) for key in sorted(holding)}
+    return tuple(after), tuple(kept.values()), tuple(sorted(look.silent - look.left - holding))
+
+
+def _still_led_to(sources, look, timing):
+    """The known sources that senders may still be led to, by key."""
+    found = {}
+    for source in sources:
+        if source.key in look.ttls and source.key not in look.left:
+            # A resolver's TTLs count down, and one that was lowered is still cached as it was: the longest counts.
+            found[source.key] = Source(source.key, max(source.ttl, look.ttls[source.key]))
+            continue
+        left = look.at if source.left is None else source.left
+        if look.at < left + timing.lifetime(source.ttl):
+            found[source.key] = source._replace(left=left)
+    return found
+
+
+def _shifted(time, by, now):
+    # What seems to be of the future is of now: a clock that was set back must not shorten a wait, nor make it endless.
+    return None if time is None else min(time + by, now)
 
 
 # -------------------------------------------------------------------------------------------- memory of the DNS side
@@ -311,78 +404,89 @@ class SeenVersion(NamedTuple):
 class Name(NamedTuple):
     """What may be seen in the DNS at one owner name.
 
-    ``lame``: servers that answer without authority: address to (first such look, number of looks).
-    ``unanswered``: servers of the last look of which nothing was ever seen. ``unknown_until``: until then a version
-    from before the first look may be in caches. ``security``: as the last look found it.
+    ``sources``: the servers. ``lame``: servers that answer without authority: (address, first such look, number of
+    looks). ``unanswered``: servers of the last look of which nothing is known. ``unknown_until``: until then a version
+    that this memory does not know may be in caches. ``security`` and ``signed_until`` (the end of the first signature
+    that ends, epoch seconds): as the last look found them.
     """
 
     owner: str
     versions: Tuple[SeenVersion, ...] = ()
+    sources: Tuple[Source, ...] = ()
     lame: Tuple[Tuple[str, float, int], ...] = ()
     unanswered: Tuple[str, ...] = ()
     looked_at: Optional[float] = None
     unknown_until: float = 0.0
     security: str = ""
+    signed_until: Optional[float] = None
 
     def observe(self, look, timing, nothing_before=False):
-        """Take in one look at all servers of the name.
+        """Take in one look at all servers of the name: see :func:`_take_in`.
 
-        *Gone since* is the time of the last answer of the first complete look in which nobody had the version: before
-        that, somebody may have handed it out. A silent server keeps what it gave last, and may meanwhile give what
-        the others gave: a look with one is not complete, and nothing is declared gone. One that was never seen to
-        give anything stands in the way of every decision, and what it gave before it is first heard is not known.
+        A server that gives no version although it answers is silent until it is *lame*. One that was never seen to give
+        anything stands in the way of every decision, and what it gave before it is first heard is not known; nor is
+        what was published before the first look, or since one that is too long ago.
 
         :param look: the JSON form of ``_dns.look`` for this owner name.
-        :param timing: :class:`Timing`, for the first look: what was before is not known.
+        :param timing: :class:`Timing`.
         :param nothing_before: the operator enables the name: an RRset that is empty everywhere now has no history.
         :returns: a new :class:`Name`.
-        :raises LedgerError: the look is of another owner name.
+        :raises LedgerError: the look is of another owner name, or none at all.
         """
-        if look["owner"] != self.owner:
-            raise LedgerError(f"Cannot take in a look at {look['owner']!r}: this is the memory of {self.owner!r}")
-        taken_at = float(look["taken_at"])
-        memory = {seen.version: (set(seen.servers), seen.gone_since) for seen in self.versions}
-        lame = {address: (since, looks) for address, since, looks in self.lame}
-        asked, unanswered, heard, kept = set(), [], set(), False
-        for server in look["servers"]:
-            address = server["address"]
-            asked.add(address)
-            if server["outcome"] == "version":
-                lame.pop(address, None)
-                heard.add(address)
-                _forget(memory, address)
-                memory.setdefault(Version.from_dict(server["version"]), (set(), None))[0].add(address)
-                continue
-            if server["outcome"] == "waived":
-                _forget(memory, address)
-                continue
-            if server["outcome"] == "does-not-serve":
-                since, looks = lame.get(address, (taken_at, 0))
-                lame[address] = (since, looks + 1)
-                if looks + 1 >= LAME_LOOKS and taken_at - since >= LAME_SECONDS:
-                    _forget(memory, address)
-                    continue
-            kept = True
-            if not any(address in servers for servers, gone in memory.values()):
-                unanswered.append(address)
-        for servers, _gone in memory.values():
-            servers &= asked
-        complete = bool(heard) and not kept and look["security"] == "secure"
-        versions = tuple(
-            SeenVersion(version, frozenset(servers), None if servers else (taken_at if gone is None and complete else gone))
-            for version, (servers, gone) in memory.items()
-        )
-        unknown_until = self.unknown_until
-        first = self.looked_at is None or heard.intersection(self.unanswered)
-        nothing_before = nothing_before or self.looked_at is not None and not self.unknown_until
-        if first and not (nothing_before and all(not seen.version.records for seen in versions)):
-            longest = max(seen.version.ttl for seen in versions) if versions else 0
-            unknown_until = max(unknown_until, taken_at + max(timing.lifetime(longest), timing.ceiling))
+        try:
+            if look["owner"] != self.owner:
+                raise ValueError(f"this is the memory of {self.owner!r}")
+            at, security = _time(look["taken_at"]), _text(look["security"])
+            ends = [_time(server["rrsig_expires"]) for server in look["servers"] if server.get("rrsig_expires") is not None]
+            found, lame = self._sort(look["servers"], at, timing, security == "secure")
+        except _MALFORMED as exc:
+            raise LedgerError(f"Cannot take in the look {str(look):.80} at {self.owner!r}: {_cause(exc)}") from exc
+        if self.looked_at is not None and at < self.looked_at:
+            # It knows better: somebody else has looked since. And no look makes an older one young.
+            return self
+        versions, sources, unanswered = _take_in(self.versions, self.sources, found, timing)
+        versions = tuple(SeenVersion(*one) for one in versions)
         return self._replace(
-            versions=versions, unanswered=tuple(sorted(unanswered)), security=look["security"], looked_at=taken_at,
-            lame=tuple((address, since, looks) for address, (since, looks) in sorted(lame.items()) if address in asked),
-            unknown_until=unknown_until,
-        )
+            versions=versions, sources=sources, lame=lame, unanswered=unanswered, looked_at=at, security=security,
+            signed_until=min(ends, default=None), unknown_until=max(
+                self.unknown_until, self._history_unknown_until(at, found, versions, timing, nothing_before)))
+
+    def _sort(self, servers, at, timing, evidence):
+        """The servers' words as :class:`_Look`, and the servers that answered without authority."""
+        gave, silent, ttls, left, lame = {}, set(), {}, set(), {}
+        before = {address: (since, looks) for address, since, looks in self.lame}
+        for server in servers:
+            address = _text(server["address"])
+            ttls[address] = _seconds(server.get("ttl") or 0)
+            if server.get("left"):
+                left.add(address)
+            if server["outcome"] == "version":
+                gave[address] = {Version.from_dict(server["version"])}
+            elif server["outcome"] == "does-not-serve":
+                since, looks = before.get(address, (at, 0))
+                lame[address] = (since, looks + 1)
+                if looks + 1 < timing.lame_looks or at - since < timing.lame_seconds:
+                    silent.add(address)
+            elif server["outcome"] == "silent":
+                silent.add(address)
+                if address in before:
+                    lame[address] = before[address]
+            elif server["outcome"] != "waived":
+                raise ValueError(f"{server['outcome']!r:.60} is no outcome")
+        found = _Look(at, gave, frozenset(silent), ttls, frozenset(left), evidence)
+        return found, tuple((address, *lame[address]) for address in sorted(lame))
+
+    def _history_unknown_until(self, at, found, versions, timing, nothing_before):
+        first = self.looked_at is None
+        stale = not first and at - self.looked_at > timing.look_max_age
+        if not (first or stale or set(found.gave).intersection(self.unanswered)):
+            return 0.0
+        if nothing_before or not first and not stale and not self.unknown_until:
+            # The name is being enabled: what a server is late to say for the first time is that there is nothing.
+            if all(not seen.version.records for seen in versions):
+                return 0.0
+        longest = max((seen.version.ttl for seen in versions), default=0)
+        return at + max(timing.lifetime(longest), timing.ceiling)
 
     def intend(self, version):
         """Note that this version is about to be published: it may be seen from now on."""
@@ -401,22 +505,33 @@ class Name(NamedTuple):
         """The versions that some server gave at its last answer (list of :class:`Version`)."""
         return [seen.version for seen in self.versions if seen.servers]
 
-    def problems(self, now, max_age=VIEW_MAX_AGE):
+    def leaving(self):
+        """The servers to which nothing leads any more, but caches may: to be asked as well (list of str)."""
+        return [source.key for source in self.sources if source.left is not None]
+
+    def stale(self, now, max_age, timing):
+        """The reason (list of one dict) not to decide by a look that is older than ``max_age`` (seconds), or of another
+        clock; empty when it is not."""
+        if self.looked_at is not None and -timing.view_max_age <= now - self.looked_at <= max_age:
+            return []
+        return [_reason("view-stale", self.owner, f"the last look at its servers is not of the last {max_age} s; if it "
+                        "is, the clocks differ")]
+
+    def problems(self, now, timing):
         """Why nothing may be decided about this name at all (list of reason dicts); empty when all is well."""
-        found = []
-        if self.looked_at is None or now - self.looked_at > max_age or self.looked_at - now > VIEW_MAX_AGE:
-            found.append({"code": "view-stale", "owner": self.owner, "text": (
-                f"{self.owner}: the last look at its servers is not of the last {max_age} s; if it is, "
-                "the clocks differ")})
-        elif self.security != "secure":
-            found.append({"code": "not-secure", "owner": self.owner, "security": self.security, "text": (
-                f"{self.owner}: the answer is {self.security or 'unknown'}, not secure: DANE needs a signed zone "
-                "that validates")})
-        found += [{"code": "server-unknown", "owner": self.owner, "server": address, "text": (
-            f"{self.owner}: server {address} has never answered, so what it serves is not known; if it is gone for good, "
-            "name it in dane_waive")}
-            for address in self.unanswered]
-        return found
+        found = self.stale(now, timing.view_max_age, timing)
+        if not found and self.security != "secure":
+            found.append(_reason(
+                "not-secure", self.owner, f"the answer is {self.security or 'unknown'}, not secure: DANE needs a signed "
+                "zone that validates", security=self.security))
+        needed = now + timing.lifetime(max((version.ttl for version in self.served()), default=0))
+        if self.signed_until is not None and self.signed_until < needed:
+            found.append(_reason(
+                "signature-ends", self.owner, f"a signature (RRSIG) ends in {self.signed_until - now:.0f} s, before caches "
+                "have let the RRset go: see that the zone is being signed", signed_until=self.signed_until))
+        return found + [_reason(
+            "server-unknown", self.owner, f"server {address} has never answered, so what it serves is not known; if it is "
+            "gone for good, name it in dane_waive", server=address) for address in self.unanswered]
 
     def state(self, record, now, timing):
         """The state of a record, for display (after the key states of BIND's dnssec-policy and OpenDNSSEC)."""
@@ -427,11 +542,23 @@ class Name(NamedTuple):
             return HIDDEN
         if len(holding) == len(seen):
             return OMNIPRESENT
-        return RUMOURED if any(one.servers or one.gone_since is None for one in holding) else UNRETENTIVE
+        return RUMOURED if any(one.gone_since is None for one in holding) else UNRETENTIVE
 
     def pruned(self, now, timing):
         """The same memory without what nobody can hold any more."""
-        return self._replace(versions=tuple(self.may_be_seen(now, timing)))
+        longest = max((seen.version.ttl for seen in self.versions), default=0)
+        return self._replace(
+            versions=tuple(self.may_be_seen(now, timing)),
+            # A clock that was far ahead when this memory began must not make it wait for years.
+            unknown_until=min(self.unknown_until, now + max(timing.lifetime(longest), timing.ceiling)))
+
+    def shifted(self, by, now):
+        """The same memory by a clock that has jumped ahead ``by`` seconds and now shows ``now``."""
+        return self._replace(
+            versions=tuple(seen._replace(gone_since=_shifted(seen.gone_since, by, now)) for seen in self.versions),
+            sources=tuple(source._replace(left=_shifted(source.left, by, now)) for source in self.sources),
+            lame=tuple((address, _shifted(since, by, now), looks) for address, since, looks in self.lame),
+            looked_at=_shifted(self.looked_at, by, now), unknown_until=self.unknown_until and self.unknown_until + by)
 
     def merge(self, other):
         """The cautious union of two hosts' memories of one name: seen by either is seen, gone is gone for both."""
@@ -443,9 +570,11 @@ class Name(NamedTuple):
                 continue
             gone = None if mine.gone_since is None or seen.gone_since is None else max(mine.gone_since, seen.gone_since)
             memory[seen.version] = SeenVersion(seen.version, mine.servers | seen.servers, gone)
-        newer = self if (self.looked_at or 0) >= (other.looked_at or 0) else other
+        newer, older = (self, other) if (self.looked_at or 0) >= (other.looked_at or 0) else (other, self)
+        known = {source.key for source in newer.sources}
         return newer._replace(
-            versions=tuple(memory.values()), unknown_until=max(self.unknown_until, other.unknown_until))
+            versions=tuple(memory.values()), unknown_until=max(self.unknown_until, other.unknown_until),
+            sources=newer.sources + tuple(source for source in older.sources if source.key not in known))
 
     def succeeded_by(self, newer):
         """What ``newer``, a memory that began as a copy of this one, made of it since.
@@ -466,8 +595,10 @@ class Name(NamedTuple):
                 {**seen.version.to_dict(), "servers": sorted(seen.servers), "gone_since": seen.gone_since}
                 for seen in self.versions
             ],
+            "sources": [list(source) for source in self.sources],
             "lame": [list(entry) for entry in self.lame], "unanswered": list(self.unanswered),
             "looked_at": self.looked_at, "unknown_until": self.unknown_until, "security": self.security,
+            "signed_until": self.signed_until,
         }
 
     @classmethod
@@ -478,20 +609,16 @@ class Name(NamedTuple):
         """
         try:
             return cls(
-                str(owner),
-                tuple(SeenVersion(Version.from_dict(seen), frozenset(_texts(seen["servers"])), _time(seen["gone_since"]))
-                      for seen in data["versions"]),
-                tuple((str(address), _number(since), _seconds(looks)) for address, since, looks in data["lame"]),
-                _texts(data["unanswered"]), _time(data["looked_at"]), _number(data["unknown_until"]),
-                str(data["security"]),
+                _text(owner),
+                _once(SeenVersion(Version.from_dict(seen), *_still(seen["servers"], seen["gone_since"]))
+                      for seen in _list(data["versions"])),
+                _sources(data["sources"]),
+                tuple((_text(address), _time(since), _seconds(looks)) for address, since, looks in _list(data["lame"])),
+                tuple(_texts(data["unanswered"])), _maybe(data["looked_at"]), _time(data["unknown_until"]),
+                _text(data["security"]), _maybe(data["signed_until"]),
             )
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of {owner!r} in the ledger: {_cause(exc)}") from exc
-
-
-def _forget(memory, address):
-    for servers, _gone in memory.values():
-        servers.discard(address)
 
 
 # -------------------------------------------------------------------------------------------- memory of the TLS side
@@ -506,51 +633,81 @@ class SeenChain(NamedTuple):
 
 
 def endpoint_key(endpoint):
-    """The text that identifies an endpoint in the ledger: name, address, port, algorithm and server name."""
-    return "|".join(str(endpoint[part]) for part in ("name", "address", "port", "algorithm", "sni"))
+    """The text that identifies an endpoint in the ledger: address, name, port, algorithm and server name."""
+    return "|".join(str(endpoint[part]) for part in ("address", "name", "port", "algorithm", "sni"))
+
+
+def left_endpoints(chains, endpoints):
+    """The endpoints at addresses that are gone, but may be cached: to be looked at beside ``endpoints`` (list of dict)."""
+    found = []
+    for key in chains.leaving():
+        address, _bar, rest = key.partition("|")
+        found += [{**one, "address": address, "left": True} for one in endpoints
+                  if endpoint_key(one).partition("|")[2] == rest][:1]
+    return found
 
 
 class Chains(NamedTuple):
     """What may be presented at the endpoints one host looks at.
 
-    ``unanswered``: endpoints of the last look of which nothing was ever seen.
+    ``sources``: the endpoints. ``unanswered``: endpoints of the last look of which nothing is known. ``unknown_until``:
+    until then a chain that this memory does not know may be met.
     """
 
     chains: Tuple[SeenChain, ...] = ()
+    sources: Tuple[Source, ...] = ()
     unanswered: Tuple[str, ...] = ()
     looked_at: Optional[float] = None
+    unknown_until: float = 0.0
 
-    def observe(self, outcomes):
-        """Take in one look at all endpoints: the list of outcomes that ``_probe.look`` gives.
+    def observe(self, outcomes, timing, nothing_before=False):
+        """Take in one look at all endpoints: see :func:`_take_in`. An endpoint that answers without a chain (an alert,
+        no TLS) is heard.
 
-        The same rules as for versions: a silent endpoint keeps what it presented last, and may meanwhile present what
-        the others do; *gone since* is the time of the last outcome of the first look without a silent endpoint in
-        which nobody presented the chain.
+        :param outcomes: the list of outcomes that ``_probe.look`` gives.
+        :param timing: :class:`Timing`.
+        :param nothing_before: the operator enables the names, and no record is published: so no chain from before this
+            look matters. Else processes from before it may linger.
+        :returns: a new :class:`Chains`.
+        :raises LedgerError: the outcomes are none.
         """
-        outcomes = list(outcomes)
-        memory = {seen.chain: (set(seen.endpoints), seen.gone_since) for seen in self.chains}
-        asked, unanswered = set(), set()
+        try:
+            look = self._sort(outcomes)
+        except _MALFORMED as exc:
+            raise LedgerError(f"Cannot take in the outcomes {str(outcomes):.80}: {_cause(exc)}") from exc
+        if self.looked_at is not None and look.at < self.looked_at:
+            return self
+        # An endpoint can leave with its address; a service that is no longer looked at is none of ours.
+        ours = {key.partition("|")[2] for key in look.ttls}
+        sources = tuple(source for source in self.sources if source.key.partition("|")[2] in ours)
+        chains, sources, unanswered = _take_in(self.chains, sources, look, timing)
+        looked_at, unknown_until = self.looked_at, self.unknown_until
+        if look.ttls and not unanswered:
+            if looked_at is None and not nothing_before:
+                unknown_until = look.at + timing.linger
+            looked_at = look.at
+        return Chains(tuple(SeenChain(*one) for one in chains), sources, unanswered, looked_at, unknown_until)
+
+    @staticmethod
+    def _sort(outcomes):
+        """The outcomes as :class:`_Look`."""
+        gave, silent, ttls, left, at = {}, set(), {}, set(), 0.0
         for outcome in outcomes:
-            asked.add(endpoint_key(outcome["endpoint"]))
-        for key in {endpoint_key(outcome["endpoint"]) for outcome in outcomes if outcome["outcome"] != "silent"}:
-            _forget(memory, key)
-        for outcome in outcomes:
-            key = endpoint_key(outcome["endpoint"])
-            if outcome["outcome"] == "chain":
-                memory.setdefault(Chain.from_dict(outcome["chain"]), (set(), None))[0].add(key)
-        answered = {endpoint_key(outcome["endpoint"]) for outcome in outcomes if outcome["outcome"] != "silent"}
-        for key in asked - answered:
-            if not any(key in endpoints for endpoints, gone in memory.values()):
-                unanswered.add(key)
-        complete = asked == answered and any(outcome["outcome"] not in ("silent", "waived") for outcome in outcomes)
-        taken_at = max([float(outcome["at"]) for outcome in outcomes], default=0.0)
-        chains = []
-        for chain, (endpoints, gone) in memory.items():
-            endpoints &= asked
-            chains.append(SeenChain(
-                chain, frozenset(endpoints), None if endpoints else (taken_at if gone is None and complete else gone)))
-        looked_at = taken_at if asked and not unanswered else self.looked_at
-        return Chains(tuple(chains), tuple(sorted(unanswered)), looked_at)
+            endpoint, found = outcome["endpoint"], outcome["outcome"]
+            key, at = endpoint_key(endpoint), max(at, _time(outcome["at"]))
+            ttls[key] = _seconds(endpoint.get("ttl") or 0)
+            if endpoint.get("left"):
+                left.add(key)
+            if found == "silent":
+                silent.add(key)
+            elif found == "chain":
+                gave.setdefault(key, set()).add(Chain.from_dict(outcome["chain"]))
+            elif found in ("no-chain-for-algorithm", "no-tls"):
+                gave.setdefault(key, set())
+            elif found != "waived":
+                raise ValueError(f"{found!r:.60} is no outcome")
+        # Of several handshakes with one endpoint those that succeed say what it presents.
+        return _Look(at, gave, frozenset(silent - set(gave)), ttls, frozenset(left))
 
     def intend(self, chain):
         """Note that this chain is about to be presented: it may be seen from now on."""
@@ -562,20 +719,33 @@ class Chains(NamedTuple):
         """The chains that a sender may meet at ``now`` (list of :class:`SeenChain`)."""
         return [seen for seen in self.chains if seen.gone_since is None or now < seen.gone_since + timing.linger]
 
+    def known(self, now):
+        """Whether :meth:`may_be_seen` is all that may be met: a complete look stands behind it."""
+        return self.looked_at is not None and not self.unanswered and now >= self.unknown_until
+
     def presented(self):
         """The chains that some endpoint presented at its last outcome (list of :class:`Chain`)."""
         return [seen.chain for seen in self.chains if seen.endpoints]
 
-    def lingers_until(self, spki, timing):
-        """When chains of this key can no longer be met: a time, 0.0 for never seen, None while still presented."""
-        times = [seen.gone_since for seen in self.chains if seen.chain.spki == spki]
-        if None in times:
-            return None
-        return max(times, default=-timing.linger) + timing.linger
+    def presented_at(self, endpoints):
+        """Those of them that one of these endpoints (keys) presented (list of :class:`Chain`)."""
+        return [seen.chain for seen in self.chains if seen.endpoints & set(endpoints)]
+
+    def leaving(self):
+        """The endpoints to which no address leads any more, but caches may: to be asked as well (list of keys)."""
+        return [source.key for source in self.sources if source.left is not None]
 
     def pruned(self, now, timing):
         """The same memory without what nobody can meet any more."""
-        return self._replace(chains=tuple(self.may_be_seen(now, timing)))
+        return self._replace(
+            chains=tuple(self.may_be_seen(now, timing)), unknown_until=min(self.unknown_until, now + timing.linger))
+
+    def shifted(self, by, now):
+        """The same memory by a clock that has jumped ahead ``by`` seconds and now shows ``now``."""
+        return self._replace(
+            chains=tuple(seen._replace(gone_since=_shifted(seen.gone_since, by, now)) for seen in self.chains),
+            sources=tuple(source._replace(left=_shifted(source.left, by, now)) for source in self.sources),
+            looked_at=_shifted(self.looked_at, by, now), unknown_until=self.unknown_until and self.unknown_until + by)
 
     def to_dict(self):
         """The JSON form, for the ledger."""
@@ -584,7 +754,8 @@ class Chains(NamedTuple):
                 {**seen.chain.to_dict(), "endpoints": sorted(seen.endpoints), "gone_since": seen.gone_since}
                 for seen in self.chains
             ],
-            "unanswered": list(self.unanswered), "looked_at": self.looked_at,
+            "sources": [list(source) for source in self.sources], "unanswered": list(self.unanswered),
+            "looked_at": self.looked_at, "unknown_until": self.unknown_until,
         }
 
     @classmethod
@@ -595,9 +766,10 @@ class Chains(NamedTuple):
         """
         try:
             return cls(
-                tuple(SeenChain(Chain.from_dict(seen), frozenset(_texts(seen["endpoints"])), _time(seen["gone_since"]))
-                      for seen in data["chains"]),
-                _texts(data["unanswered"]), _time(data["looked_at"]),
+                _once(SeenChain(Chain.from_dict(seen), *_still(seen["endpoints"], seen["gone_since"]))
+                      for seen in _list(data["chains"])),
+                _sources(data["sources"]), tuple(_texts(data["unanswered"])), _maybe(data["looked_at"]),
+                _time(data["unknown_until"]),
             )
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of chains in the ledger: {_cause(exc)}") from exc
@@ -626,14 +798,18 @@ def parse_waivers(options):
     :raises WaiverError: an entry that lacks something, or whose day is none.
     """
     found = []
+    if not isinstance(options or (), (list, tuple)):
+        raise WaiverError(f"Cannot use the waivers {options!r:.80}: expected a list of dictionaries")
     for entry in options or ():
-        missing = [part for part in Waiver._fields if not str(entry.get(part) or "").strip()]
+        given = entry if isinstance(entry, dict) else {}
+        missing = [part for part in Waiver._fields if not str(given.get(part) or "").strip()]
         if missing or entry["what"] not in ("server", "endpoint"):
             raise WaiverError(
                 f"Cannot use waiver {entry!r}: expected what (server or endpoint), name (its address), until "
                 f"(YYYY-MM-DD) and reason" + (f"; {', '.join(missing)} is missing" if missing else ""))
         try:
-            day = datetime.date.fromisoformat(str(entry["until"]).strip()[:10])
+            # Newer Pythons would take other forms as well.
+            day = datetime.datetime.strptime(str(entry["until"]).strip(), "%Y-%m-%d").date()
         except ValueError as exc:
             raise WaiverError(f"Cannot use waiver {entry!r}: until is not a day such as 2026-12-31: {exc}") from exc
         until = ((day - datetime.date(1970, 1, 1)).days + 1) * 86400.0
@@ -686,12 +862,36 @@ class Operation(NamedTuple):
     target_spki: str
     started: float
 
+    @classmethod
+    def from_dict(cls, data):
+        """Read the JSON form; None is None.
+
+        :raises LedgerError: it is not that.
+        """
+        if data is None:
+            return None
+        try:
+            return cls(_text(data["id"]), _text(data["kind"]), _text(data["target_spki"]), _time(data["started"]))
+        except _MALFORMED as exc:
+            raise LedgerError(
+                f"Cannot read operation {data!r:.80}: expected id, kind, target_spki and started (seconds): {_cause(exc)}"
+            ) from exc
+
+
+class Clock(NamedTuple):
+    """What a host knows of the time: ``wall`` (epoch seconds), ``boot`` (an id of this boot) and ``uptime`` (seconds)."""
+
+    wall: float
+    boot: str
+    uptime: float
+
 
 class Ledger(NamedTuple):
     """All that a host remembers, digests only.
 
     ``published``: the records we published or adopted, by owner name: nothing else is ever withdrawn.
     ``retired``: keys that were served once and replaced: they are never published or deployed again.
+    ``clock``: when it was written.
     """
 
     names: Tuple[Name, ...] = ()
@@ -699,6 +899,21 @@ class Ledger(NamedTuple):
     operation: Optional[Operation] = None
     published: Tuple[Tuple[str, FrozenSet[Record]], ...] = ()
     retired: FrozenSet[str] = frozenset()
+    clock: Optional[Clock] = None
+
+    def at(self, clock):
+        """The ledger as read at ``clock`` (:class:`Clock`), with its stamps put right where the wall clock has jumped.
+
+        Only so much time has passed for sure as the computer has been running. By what the wall clock says beyond that
+        the stamps move on, too, so that a jump ahead shortens no wait; nor does one back, as no stamp is of the future.
+        """
+        ahead = 0.0
+        if self.clock is not None:
+            sure = clock.uptime - (self.clock.uptime if clock.boot == self.clock.boot else 0.0)
+            ahead = max(0.0, clock.wall - self.clock.wall - sure)
+        return self._replace(
+            names=tuple(name.shifted(ahead, clock.wall) for name in self.names),
+            chains=self.chains.shifted(ahead, clock.wall), clock=clock)
 
     def name(self, owner):
         """The memory of an owner name; a new one when there is none."""
@@ -727,6 +942,7 @@ class Ledger(NamedTuple):
             "operation": self.operation._asdict() if self.operation else None,
             "published": {owner: sorted(map(str, records)) for owner, records in self.published},
             "retired": sorted(self.retired),
+            "clock": self.clock._asdict() if self.clock else None,
         }
 
     @classmethod
@@ -735,18 +951,18 @@ class Ledger(NamedTuple):
 
         :raises LedgerError: it is not that, or of another format.
         """
-        if not isinstance(data, dict) or data.get("format") != LEDGER_FORMAT:
-            found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise LedgerError(f"Cannot read the ledger: expected format {LEDGER_FORMAT}, found {found!r}")
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        if type(found) is not int or found != LEDGER_FORMAT:
+            raise LedgerError(f"Cannot read the ledger: expected format {LEDGER_FORMAT}, found {found!r:.60}")
         try:
-            operation = data["operation"]
+            clock = data["clock"]
             return cls(
                 tuple(Name.from_dict(owner, name) for owner, name in data["names"].items()),
                 Chains.from_dict(data["chains"]),
-                Operation(str(operation["id"]), str(operation["kind"]), str(operation["target_spki"]),
-                          _number(operation["started"])) if operation else None,
-                tuple((str(owner), _records(records)) for owner, records in data["published"].items()),
+                Operation.from_dict(data["operation"]),
+                tuple((_text(owner), _records(records)) for owner, records in data["published"].items()),
                 frozenset(_texts(data["retired"])),
+                None if clock is None else Clock(_time(clock["wall"]), _text(clock["boot"]), _time(clock["uptime"])),
             )
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read the ledger: {_cause(exc)}") from exc
@@ -762,21 +978,37 @@ def _cause(exc):
     return f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
 
 
+def _text(value):
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {value!r:.60}")
+    # A lone surrogate could not be written down again.
+    value.encode()
+    return value
+
+
+def _list(value):
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"expected a list, found {value!r:.60}")
+    return value
+
+
 def _texts(value):
-    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
-        raise TypeError(f"expected a list of texts, found {value!r:.60}")
-    return tuple(str(text) for text in value)
+    return [_text(text) for text in _list(value)]
 
 
 def _records(texts):
     return frozenset(Record.parse(text).brief() for text in _texts(texts))
 
 
-def _number(value):
-    # Every comparison with NaN is false, and so would end every wait.
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TypeError(f"expected a number, found {value!r:.60}")
+def _time(value):
+    # Every comparison with NaN is false, and so would end every wait; and what went before 1970 is gone for good.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e11:
+        raise TypeError(f"expected seconds, found {value!r:.60}")
     return float(value)
+
+
+def _maybe(value):
+    return None if value is None else _time(value)
 
 
 def _seconds(value):
@@ -785,5 +1017,19 @@ def _seconds(value):
     return value
 
 
-def _time(value):
-    return None if value is None else _number(value)
+def _still(sources, gone_since):
+    sources, gone_since = frozenset(_texts(sources)), _maybe(gone_since)
+    if sources and gone_since is not None:
+        raise ValueError(f"gone since {gone_since:.0f}, and yet given by {', '.join(sorted(sources))}")
+    return sources, gone_since
+
+
+def _once(entries):
+    entries = tuple(entries)
+    if len({entry[0] for entry in entries}) != len(entries):
+        raise ValueError("something is listed twice")
+    return entries
+
+
+def _sources(value):
+    return tuple(Source(_text(key), _seconds(ttl), _maybe(left)) for key, ttl, left in _list(value))

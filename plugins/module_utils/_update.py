@@ -28,7 +28,7 @@ from typing import FrozenSet, NamedTuple, Optional
 
 from . import _dns
 from ._errors import DaneError, RefusedError, UpdateError
-from ._rollover import VIEW_MAX_AGE, Chain, Version, may_publish
+from ._rollover import Chain, Timing, Version, may_publish
 from ._tlsa import Record, check_publishable
 
 try:
@@ -212,13 +212,15 @@ class Door:
     """Asks ``may_publish`` about each change, with the view of the endpoints that the caller has.
 
     A view is the JSON form ``{"chains": [chain], "chains_known": bool, "versions": [version], "seen_at": epoch,
-    "enabling": bool, "retiring": bool}`` by owner name. All but ``chains`` and ``seen_at`` may be left out.
+    "enabling": bool, "retiring": bool, "gone_at": {chain id: epoch}}`` by owner name. All but ``chains`` and ``seen_at``
+    may be left out.
     """
 
     def __init__(self, views, clock):
         """:param views: dict of owner name to view. :param clock: gives the time (seconds since the epoch)."""
         self.views = views
         self.clock = clock
+        self.max_age = Timing().view_max_age
         self.answers = {}
 
     def retiring(self, owner):
@@ -237,16 +239,17 @@ class Door:
             chains = [Chain.from_dict(chain) for chain in view["chains"]]
             served = [Version.from_dict(version) for version in view.get("versions") or ()]
             age = self.clock() - float(view["seen_at"])
+            gone_at = {str(chain): float(until) for chain, until in (view.get("gone_at") or {}).items()}
         except (KeyError, TypeError, ValueError, AttributeError, DaneError) as exc:
             self._refuse(owner, f"the view of its endpoints cannot be read: {type(exc).__name__}: {exc}", None)
-        if abs(age) > VIEW_MAX_AGE:
+        if abs(age) > self.max_age:
             how = f"is {age:.0f} s old" if age > 0 else f"was taken {-age:.0f} s from now (do the clocks differ?)"
-            self._refuse(owner, f"the view of its endpoints {how}, and what is more than {VIEW_MAX_AGE} s away is no "
+            self._refuse(owner, f"the view of its endpoints {how}, and what is more than {self.max_age} s away is no "
                          "evidence of the present. Look again", None)
         answer = may_publish(
             _version(owner, after), chains, served + [_version(owner, before)], owner,
             empty_is_fine=bool(view.get("enabling") or view.get("retiring")),
-            chains_known=bool(view.get("chains_known", True)))
+            chains_known=bool(view.get("chains_known", True)), gone_at=gone_at)
         self.answers[owner] = answer
         if not answer.yes:
             self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)

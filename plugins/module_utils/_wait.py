@@ -22,7 +22,7 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
     :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_rollover.Waiver``.
-    :returns: dict with ``names``, ``answer``, ``addresses``, ``now``.
+    :returns: dict with ``names``, ``answer``, ``base_domains``, ``now``.
     :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
     :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
     """
@@ -32,21 +32,21 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
     strange = set(candidates) - set(map(_dns.canonical, names))
     if strange:
         raise RecordError(f"Cannot answer for {', '.join(sorted(strange))}: there are candidates, but it is not looked at")
-    looks = {
-        owner: waive_servers(look.to_dict(), waivers, clock()) for owner, look in _dns.look(names, settings).items()}
+    memories = {owner: Name.from_dict(owner, memory) for owner, memory in memories.items() if memory}
+    looks = _dns.look(names, settings, {owner: memory.leaving() for owner, memory in memories.items()})
+    looks = {owner: waive_servers(look.to_dict(), waivers, clock()) for owner, look in looks.items()}
     seen, answers = [], []
     now = clock()
     for owner in sorted(looks):
-        memory = Name.from_dict(owner, memories[owner]) if memories.get(owner) else Name(owner)
-        memory = memory.observe(looks[owner], timing)
+        memory = memories.get(owner, Name(owner)).observe(looks[owner], timing)
         seen.append({
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
         for new, replaced in candidates.get(owner) or ():
-            answers.append(may_deploy(new, memory, replaced, now, timing))
+            answers.append(may_deploy((new,), memory, replaced, now, timing))
         if not candidates.get(owner):
-            problems = memory.problems(now)
+            problems = memory.problems(now, timing)
             answers.append(Answer("no", tuple(problems)) if problems else Answer("yes"))
-    return {"names": seen, "answer": all_of(answers).to_dict(), "addresses": _addresses(bases, settings), "now": now}
+    return {"names": seen, "answer": all_of(answers).to_dict(), "base_domains": _addressed(bases, settings), "now": now}
 
 
 def _base_domains(names):
@@ -67,10 +67,14 @@ def _candidates(owner, found):
             f"Cannot read the candidates for {owner!r}: expected a list of dictionaries with chain and replaced") from exc
 
 
-def _addresses(bases, settings):
+def _addressed(bases, settings):
     # A host without an address is named by whoever needs one; here it must not hide what was seen.
     found = _dns.addresses_of(bases, settings)
-    return {base: [] if isinstance(one, DnsError) else list(one.addresses) for base, one in found.items()}
+    return [
+        {"name": base, "addresses": [], "ttl": 0} if isinstance(one, DnsError)
+        else {"name": base, "addresses": list(one.addresses), "ttl": one.ttl}
+        for base, one in found.items()
+    ]
 
 
 def states(memory, now, timing):

@@ -58,6 +58,10 @@ options:
         type: list
         elements: str
         required: true
+      ttl:
+        description: How long caches may lead to the addresses, in seconds (the sum of the TTLs along the path).
+        type: int
+        default: 0
   services:
     description: The services under each of the O(names).
     type: list
@@ -116,9 +120,7 @@ EXAMPLES = r"""
   mailops.dane.chain_deploy:
     src: /var/lib/mailops-dane/candidate.pem
     dest: /etc/postfix/dane-chain.pem
-    names:
-      - name: mx1.example.org
-        addresses: "{{ dns.addresses['mx1.example.org'] }}"
+    names: "{{ dns.base_domains }}"
     services:
       - port: 25
         starttls: smtp

@@ -41,6 +41,7 @@ options:
   names:
     description:
       - The base domains whose endpoints are looked at, each with its addresses. Without it there are no handshakes.
+      - Endpoints at addresses that the ledger knows, and that caches may still lead to, are looked at as well.
     type: list
     elements: dict
     default: []
@@ -54,6 +55,10 @@ options:
         type: list
         elements: str
         required: true
+      ttl:
+        description: How long caches may lead to the addresses, in seconds (the sum of the TTLs along the path).
+        type: int
+        default: 0
   services:
     description: The services under each of the O(names).
     type: list
@@ -100,6 +105,11 @@ options:
     type: list
     elements: str
     default: []
+  clock:
+    description:
+      - The controller's time, in seconds since the epoch. When this host's differs by more than a minute, the module fails
+        before anything is looked at or written, because what one of them saw would be judged by the other's clock.
+    type: float
   chain_file:
     description:
       - The file that the daemon reads. Its leaf's key is returned as RV(file_spki), and with O(names) its chain is noted
@@ -187,6 +197,7 @@ def main():
             "published": {"type": "dict", "default": {}},
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},
+            "clock": {"type": "float"},
             "chain_file": {"type": "path"},
             "service": {"type": "str", "choices": ["postfix"]},
             "managed": {"type": "bool", "default": False},
@@ -200,8 +211,10 @@ def main():
     if (params["names"] or params["chain_file"]) and not _chain.HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
+        _gate.check_clock(params["clock"])
         look = _gate.look_with(parse_waivers(params["waive"]))
-        outcomes = look(_options.endpoints(params["names"], params["services"]), handshakes=_gate.HANDSHAKES)
+        endpoints = _gate.with_left(params["path"], _options.endpoints(params["names"], params["services"]))
+        outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],

@@ -121,10 +121,27 @@ names:
     states:
       description: The state of each record, V(HIDDEN), V(RUMOURED), V(OMNIPRESENT) or V(UNRETENTIVE).
       type: dict
-addresses:
-  description: The addresses of each base domain.
+base_domains:
+  description: The base domains of the O(names), for the option C(names) of M(mailops.dane.dane_ledger) and
+    M(mailops.dane.chain_deploy).
   returned: success and timeout
-  type: dict
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The base domain.
+      type: str
+    addresses:
+      description: Its addresses. Empty when it has none, or they could not be found.
+      type: list
+      elements: str
+    ttl:
+      description: How long caches may lead to them, in seconds.
+      type: int
+now:
+  description: The clock of the host that looked, in seconds since the epoch.
+  returned: success and timeout
+  type: float
 waited:
   description: How long the task waited, in seconds.
   returned: success and timeout

@@ -53,7 +53,7 @@ class World:
 def result(now, *looks):
     """What the module returns after some looks."""
     memory = seen(*looks)
-    answer = may_deploy(B, memory, [A], now, TIMING)
+    answer = may_deploy((B,), memory, [A], now, TIMING)
     return {"answer": answer.to_dict(), "now": now, "changed": False,
             "names": [{"name": OWNER, "look": looks[-1], "memory": memory.to_dict()}]}
 

@@ -21,7 +21,7 @@ FILTERS = plan.FilterModule().filters()
 def host(presented=chain("A"), before=()):  # noqa: B008
     chains = _plan.Chains()
     for age, one in (*before, (0, presented)):
-        chains = chains.observe([outcome(time.time() - age, one)])
+        chains = chains.observe([outcome(time.time() - age, one)], TIMING, nothing_before=True)
     ledger = _plan.Ledger(chains=chains)
     return {"host": "mx1", "active": True, "owners": [OWNER], "combinations": ["3 1 1"], "ttl": 10,
             "timing": TIMING._asdict(), "ledger": ledger.to_dict(), "candidate": chain("A").to_dict()}

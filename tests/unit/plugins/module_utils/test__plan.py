@@ -22,7 +22,8 @@ def host(number=1, serves=A, served=(ONLY_A,), ours=(), candidate=None, operatio
     """The dict that the roles build. `served`: what each server gives. `history`: earlier looks at the endpoint."""
     chains = Chains()
     for at, one in [*history, (T0, serves)]:
-        chains = chains.observe([outcome(at, one, number, name=owner.split(".", 2)[2].rstrip("."))])
+        found = outcome(at, one, number, name=owner.split(".", 2)[2].rstrip("."))
+        chains = chains.observe([found], TIMING, nothing_before=True)
     ledger = Ledger(chains=chains).with_name(Name(owner).observe(look(T0, *served, owner=owner), TIMING))
     ledger = ledger.with_published(owner, ours)
     told = ledger.to_dict()
@@ -317,7 +318,7 @@ def test_a_view_is_as_old_and_as_complete_as_the_worst_of_its_hosts():
     for hosts in ([host(1), silent], [silent, host(1)], [host(1), unseen], [unseen, host(1)]):
         assert _plan.views(hosts, T0)[OWNER]["chains_known"] is False
     new = host(1)
-    chains = Chains.from_dict(new["ledger"]["chains"]).observe([outcome(T0, A), outcome(T0, "silent", 2)])
+    chains = Chains.from_dict(new["ledger"]["chains"]).observe([outcome(T0, A), outcome(T0, "silent", 2)], TIMING)
     new["ledger"]["chains"] = chains.to_dict()
     assert chains.looked_at and _plan.views([new], T0)[OWNER]["chains_known"] is False
 

@@ -20,6 +20,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
     Version,
     all_of,
     fine,
+    left_endpoints,
     matched,
     may_deploy,
     may_publish,
@@ -27,7 +28,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollover_values import OWNER, T0, TIMING, chain, look, outcome, record, seen, version
+from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, seen, version
 
 A, B, C = (chain(key) for key in "ABC")
 V_A = version(record("A"))
@@ -37,7 +38,7 @@ EMPTY = version(ttl=60)
 
 
 def deploy(name, at, new=B, replaced=(A,), timing=TIMING, **more):
-    return may_deploy(new, name, replaced, at, timing, **more)
+    return may_deploy((new,), name, replaced, at, timing, **more)
 
 
 def codes(answer):
@@ -114,8 +115,7 @@ def test_the_ttls_along_a_path_of_aliases_add_up():
 
 
 def test_the_defaults_are_those_of_the_design():
-    assert Timing() == (2, 900, 120, 300, 86400)
-    assert (_rollover.VIEW_MAX_AGE, _rollover.LOOK_MAX_AGE) == (60, 7 * 86400)
+    assert Timing() == (2, 900, 120, 300, 86400, 60, 7 * 86400, 3, 600)
 
 
 # ------------------------------------------------------------------------------------------------------ gone since
@@ -222,8 +222,36 @@ def test_an_answer_ends_the_count_of_lame_looks():
 
 
 def test_a_server_that_is_no_more_holds_its_version_for_a_lifetime():
+    """A cached NS RRset leads to it for so long (here: one second of slack), and then what it gave may be in caches."""
     name = seen(look(T0, V_AB, V_A), look(T0 + 5, V_AB, None))
-    assert deploy(name, T0 + 5).safe_at == T0 + 5 + 21
+    assert deploy(name, T0 + 5).safe_at is None and name.leaving() == ["192.0.2.2"]
+    assert deploy(name.observe(look(T0 + 5.9, V_AB), TIMING), T0 + 5.9).safe_at is None
+    assert deploy(name.observe(look(T0 + 6, V_AB), TIMING), T0 + 6).safe_at == T0 + 6 + 21
+
+
+def leaving(at, *outcomes, ttl=0):
+    """A look in which the last server is asked although nothing leads to it any more."""
+    one = look(at, *outcomes)
+    for server in one["servers"]:
+        server["ttl"] = ttl
+    one["servers"][-1]["left"] = True
+    return one
+
+
+def test_a_server_that_left_is_asked_as_long_as_caches_may_lead_to_it():
+    """The longest TTL counts: 2 * 100 + 1 seconds from the first look that was not led to it."""
+    first = look(T0, V_AB, V_A)
+    first["servers"][1]["ttl"] = 100
+    name = seen(first).observe(leaving(T0 + 5, V_AB, V_A, ttl=10), TIMING)
+    assert deploy(name, T0 + 5).safe_at is None and name.leaving() == ["192.0.2.2"]
+    assert name.observe(leaving(T0 + 6, V_AB, "silent"), TIMING).leaving() == ["192.0.2.2"]
+    updated = name.observe(leaving(T0 + 10, V_AB, V_AB), TIMING)
+    assert deploy(updated, T0 + 10).safe_at == T0 + 31, "it has taken over the zone"
+    assert name.observe(leaving(T0 + 205.9, V_AB, V_A), TIMING).leaving()
+    ended = name.observe(leaving(T0 + 206, V_AB, V_A), TIMING)
+    assert not ended.leaving() and deploy(ended, T0 + 206).safe_at == T0 + 227
+    assert not seen(look(T0, V_AB)).observe(leaving(T0 + 1, V_AB, V_A), TIMING).sources[1:], "unknown here, and not led to"
+    assert not name.observe(look(T0 + 7, V_AB, V_AB), TIMING).leaving(), "it is back"
 
 
 def test_without_any_server_nothing_is_declared_gone():
@@ -298,13 +326,12 @@ def test_an_old_look_is_no_evidence(age):
 def test_for_a_renewal_an_older_look_may_do_and_for_nothing_else():
     name, week = seen(look(T0, V_A)), 7 * 86400
     renewal = chain("A", certificate=2)
-    assert codes(deploy(name, T0 + 61, renewal)) == ["view-stale"]
-    assert deploy(name, T0 + week, renewal, max_age=week).yes
-    assert codes(deploy(name, T0 + week + 1, renewal, max_age=week)) == ["view-stale"]
-    assert codes(deploy(name, T0 - 61, renewal, max_age=week)) == ["view-stale"]
-    assert not deploy(seen(look(T0, V_AB)), T0 + 61, max_age=week).yes
-    assert not deploy(name, T0 + 61, renewal, replaced=[A, B], max_age=week).yes
-    assert not deploy(name, T0 + 61, renewal, replaced=[], max_age=week).yes
+    assert deploy(name, T0 + week, renewal).yes
+    assert codes(deploy(name, T0 + week + 1, renewal)) == ["view-stale"]
+    assert codes(deploy(name, T0 - 61, renewal)) == ["view-stale"]
+    assert not deploy(seen(look(T0, V_AB)), T0 + 61).yes
+    assert not deploy(name, T0 + 61, renewal, replaced=[A, B]).yes
+    assert not deploy(name, T0 + 61, renewal, replaced=[]).yes
 
 
 def test_what_does_not_validate_is_no_evidence_that_anything_is_gone():
@@ -316,7 +343,7 @@ def test_what_does_not_validate_is_no_evidence_that_anything_is_gone():
 def test_the_reasons_in_words():
     behind = deploy(seen(look(T0, V_A, V_AB)), T0).reasons[0]["text"]
     assert "{3 1 1 " in behind and "(TTL 10) is still served by 192.0.2.1" in behind
-    assert "does not match this chain in 3 1 1" in behind
+    assert f"does not match the chain of key {B.spki[:16]} in 3 1 1" in behind
     cached = deploy(seen(look(T0, V_A), look(T0 + 1, V_AB)), T0 + 2).reasons[0]["text"]
     assert "may be in caches for 20 s more" in cached
     empty = deploy(seen(look(T0, EMPTY)), T0, replaced=[]).reasons[0]["text"]
@@ -465,10 +492,16 @@ def test_stale_records_may_be_replaced_when_that_is_no_worse_for_any_served_vers
 # ------------------------------------------------------------------------------------------------------ the TLS side
 
 
+def met_until(chains, chain_of):
+    """When chains of this key can no longer be met: a time, 0.0 for never seen, None while still presented."""
+    times = [one.gone_since for one in chains.chains if one.chain.spki == chain_of.spki]
+    return None if None in times else max((time + TIMING.linger for time in times), default=0.0)
+
+
 def presented(*looks):
     chains = Chains()
     for one in looks:
-        chains = chains.observe(one)
+        chains = chains.observe(one, TIMING, nothing_before=True)
     return chains
 
 
@@ -476,22 +509,22 @@ def test_a_chain_may_be_met_until_linger_after_the_first_complete_look_without_i
     chains = presented([outcome(T0, A)], [outcome(T0 + 4, B), outcome(T0 + 5, B, sni="x")])
     assert {one.chain for one in chains.may_be_seen(T0 + 34.9, TIMING)} == {A, B}
     assert {one.chain for one in chains.may_be_seen(T0 + 35, TIMING)} == {B}
-    assert chains.lingers_until(A.spki, TIMING) == T0 + 35
-    assert chains.lingers_until(B.spki, TIMING) is None
-    assert chains.lingers_until(C.spki, TIMING) == 0.0
+    assert met_until(chains, A) == T0 + 35
+    assert met_until(chains, B) is None
+    assert met_until(chains, C) == 0.0
     assert chains.presented() == [B]
 
 
 def test_one_endpoint_that_still_presents_it_keeps_a_chain():
     chains = presented([outcome(T0, A, 1), outcome(T0, A, 2)], [outcome(T0 + 5, B, 1), outcome(T0 + 5, A, 2)])
     assert {one.chain for one in chains.may_be_seen(T0 + 900, TIMING)} == {A, B}
-    chains = chains.observe([outcome(T0 + 9, B, 1), outcome(T0 + 9, B, 2)])
-    assert chains.lingers_until(A.spki, TIMING) == T0 + 39
+    chains = chains.observe([outcome(T0 + 9, B, 1), outcome(T0 + 9, B, 2)], TIMING)
+    assert met_until(chains, A) == T0 + 39
 
 
 def test_a_chain_that_comes_back_is_still_there():
     chains = presented([outcome(T0, A)], [outcome(T0 + 5, B)], [outcome(T0 + 9, A)])
-    assert chains.lingers_until(A.spki, TIMING) is None
+    assert met_until(chains, A) is None
 
 
 def test_endpoints_differ_by_algorithm_and_server_name():
@@ -512,28 +545,52 @@ def test_a_silent_endpoint_keeps_what_it_presented():
 def test_a_silent_endpoint_may_present_what_was_deployed_since():
     """B was put back at the first endpoint; the second is silent to us and may present B to this day."""
     chains = presented([outcome(T0, A, 1), outcome(T0, A, 2)]).intend(B)
-    chains = chains.observe([outcome(T0 + 5, A, 1), outcome(T0 + 5, "silent", 2)])
+    chains = chains.observe([outcome(T0 + 5, A, 1), outcome(T0 + 5, "silent", 2)], TIMING)
     assert {one.chain for one in chains.may_be_seen(T0 + 900, TIMING)} == {A, B}
-    chains = chains.observe([outcome(T0 + 9, A, 1), outcome(T0 + 9, A, 2)])
-    assert chains.lingers_until(B.spki, TIMING) == T0 + 39
+    chains = chains.observe([outcome(T0 + 9, A, 1), outcome(T0 + 9, A, 2)], TIMING)
+    assert met_until(chains, B) == T0 + 39
 
 
 def test_an_endpoint_that_was_never_heard_makes_the_look_incomplete():
     chains = presented([outcome(T0, A, 1)], [outcome(T0 + 5, B, 1), outcome(T0 + 5, "silent", 2)])
     assert chains.unanswered and chains.looked_at == T0
-    assert chains.lingers_until(A.spki, TIMING) is None
+    assert met_until(chains, A) is None
 
 
 @pytest.mark.parametrize("answer", ["no-chain-for-algorithm", "no-tls"])
 def test_other_answers_are_answers(answer):
     chains = presented([outcome(T0, A, 1), outcome(T0, B, 2)], [outcome(T0 + 5, A, 1), outcome(T0 + 5, answer, 2)])
     assert not chains.unanswered and chains.looked_at == T0 + 5
-    assert chains.lingers_until(B.spki, TIMING) == T0 + 35
+    assert met_until(chains, B) == T0 + 35
 
 
 def test_an_endpoint_that_nobody_asks_any_more_leaves_with_what_it_presented():
+    """But not before caches no longer lead to its address (here: after one second of slack)."""
     chains = presented([outcome(T0, A, 1), outcome(T0, B, 2)], [outcome(T0 + 5, A, 1)])
-    assert chains.lingers_until(B.spki, TIMING) == T0 + 35
+    assert met_until(chains, B) is None
+    assert chains.leaving() == ["198.51.100.2|mx1.example.test|25|ecdsa|"]
+    assert left_endpoints(chains, [endpoint(1)]) == [{**endpoint(2), "left": True}]
+    again = [outcome(T0 + 5.9, A, 1), {**outcome(T0 + 5.9, B, 2), "endpoint": {**endpoint(2), "left": True}}]
+    assert met_until(chains.observe(again, TIMING), B) is None
+    assert met_until(chains.observe([outcome(T0 + 6, A, 1)], TIMING), B) == T0 + 36
+
+
+def test_a_service_that_is_no_longer_ours_does_not_linger():
+    other = [{**outcome(T0, B), "endpoint": {**endpoint(), "port": 465}}, outcome(T0, A)]
+    assert met_until(presented(other, [outcome(T0 + 5, A)]), B) == T0 + 35
+
+
+def test_before_the_first_look_at_the_endpoints_anything_may_have_been_presented():
+    for nothing_before, known_from in ((True, T0), (False, T0 + 30)):
+        chains = Chains().observe([outcome(T0, A)], TIMING, nothing_before)
+        assert chains.known(known_from) and not chains.known(known_from - 0.1) or nothing_before
+        later = chains.observe([outcome(T0 + 5, A)], TIMING, nothing_before)
+        assert later.unknown_until == chains.unknown_until
+
+
+def test_an_older_look_at_the_endpoints_changes_nothing():
+    chains = presented([outcome(T0, A)])
+    assert chains.observe([outcome(T0 - 1, B)], TIMING) == chains
 
 
 def test_a_chain_that_is_about_to_be_deployed_may_be_met():
@@ -630,7 +687,7 @@ def test_a_ledger_survives_being_written_and_read(looks, outcomes, intended, our
     for one in looks:
         name = name.observe(one, TIMING)
     ledger = Ledger(retired=frozenset(retired), operation=operation).with_name(name.intend(intended))
-    ledger = ledger._replace(chains=Chains().observe(outcomes).intend(B)).with_published(OWNER, ours)
+    ledger = ledger._replace(chains=Chains().observe(outcomes, TIMING).intend(B)).with_published(OWNER, ours)
     again = Ledger.from_dict(json.loads(json.dumps(ledger.to_dict())))
     assert again == ledger
     assert json.dumps(again.to_dict(), sort_keys=True) == json.dumps(ledger.to_dict(), sort_keys=True)
@@ -667,9 +724,9 @@ def read_and_use(data):
     """Read a ledger as the doors do; one that can be read can be used and written."""
     ledger = Ledger.from_dict(data)
     for name in ledger.names:
-        may_deploy(B, name, [A], T0, TIMING).to_dict()
+        may_deploy((B,), name, [A], T0, TIMING).to_dict()
         name.merge(name).observe({**look(T0 + 9, V_AB, V_AB, "silent"), "owner": name.owner}, TIMING)
-    ledger.chains.observe([outcome(T0, B)]).may_be_seen(T0, TIMING)
+    ledger.chains.observe([outcome(T0, B)], TIMING).may_be_seen(T0, TIMING)
     assert Ledger.from_dict(json.loads(json.dumps(ledger.to_dict()))) == ledger
     return ledger
 
@@ -707,9 +764,9 @@ def test_a_time_that_is_none_is_no_ledger(moment):
         Ledger.from_dict(ledger)
 
 
-@pytest.mark.parametrize("data", [None, [], "x", {}, {"format": 0}, {"format": 2}, {"format": "1"}])
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"format": 0}, {"format": 1}, {"format": "1"}])
 def test_another_format_is_named(data):
-    with pytest.raises(LedgerError, match="expected format 1, found"):
+    with pytest.raises(LedgerError, match="expected format 2, found"):
         Ledger.from_dict(data)
 
 

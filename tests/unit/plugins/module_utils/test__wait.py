@@ -23,9 +23,9 @@ def fixture_world(monkeypatch):
     world = SimpleNamespace(looks={}, addresses={"mx1.example.test": ["192.0.2.25"]})
 
     def addresses_of(bases, _settings):
-        return {base: SimpleNamespace(addresses=world.addresses[base]) if base in world.addresses
+        return {base: SimpleNamespace(addresses=world.addresses[base], ttl=60) if base in world.addresses
                 else DnsError("Cannot find") for base in bases}
-    monkeypatch.setattr(_dns, "look", lambda names, _settings: {
+    monkeypatch.setattr(_dns, "look", lambda names, _settings, _leaving: {
         name: SimpleNamespace(to_dict=lambda name=name: world.looks[name]) for name in names})
     monkeypatch.setattr(_dns, "addresses_of", addresses_of, raising=False)
     monkeypatch.setattr(_dns, "addresses", lambda base, settings: _one(addresses_of([base], settings)[base]),
@@ -54,7 +54,7 @@ def test_a_look_goes_into_the_memory_that_was_given(world):
     assert told["names"][0]["memory"] == memory.observe(look(T0, V_AB), TIMING).to_dict()
     assert told["answer"]["verdict"] == "no" and told["answer"]["safe_at"] == T0 + 21 and told["now"] == T0
     assert told["names"][0]["states"] == {str(record("A")): "OMNIPRESENT", str(record("B")): "RUMOURED"}
-    assert told["addresses"] == {"mx1.example.test": ["192.0.2.25"]}
+    assert told["base_domains"] == [{"name": "mx1.example.test", "addresses": ["192.0.2.25"], "ttl": 60}]
 
 
 def test_every_candidate_of_every_name_is_asked_about(world):
@@ -67,7 +67,7 @@ def test_every_candidate_of_every_name_is_asked_about(world):
     assert one_look([OWNER], memories, candidate())["answer"]["yes"]
     two = {OWNER: candidate()[OWNER] + candidate(chain("C"))[OWNER]}
     assert not one_look([OWNER], memories, two)["answer"]["yes"]
-    assert told["addresses"]["mx2.example.test"] == []
+    assert {"name": "mx2.example.test", "addresses": [], "ttl": 0} in told["base_domains"]
 
 
 def test_without_candidates_it_waits_until_every_server_is_heard(world):
@@ -109,7 +109,8 @@ def test_names_may_be_written_as_people_write_them(world, monkeypatch):
     """A candidate that is not found under its name would be one that nobody asks about: a yes to everything."""
     world.looks[OWNER] = look(T0, V_A)
     written = OWNER.upper().rstrip(".")
-    monkeypatch.setattr(_dns, "look", lambda names, settings: {OWNER: SimpleNamespace(to_dict=lambda: world.looks[OWNER])})
+    found = SimpleNamespace(to_dict=lambda: world.looks[OWNER])
+    monkeypatch.setattr(_dns, "look", lambda names, settings, leaving: {OWNER: found})
     memories = {written: seen(look(T0 - 5, V_A)).to_dict()}
     assert not one_look([written], memories, {written: candidate()[OWNER]})["answer"]["yes"]
     assert one_look([written], memories, {written: candidate(A)[OWNER]})["answer"]["yes"]
@@ -125,7 +126,7 @@ def test_candidates_for_a_name_that_is_not_looked_at_are_refused(world):
 
 
 def told(memory, now=T0, **more):
-    answer = _wait.may_deploy(B, memory, [A], now, TIMING)
+    answer = _wait.may_deploy((B,), memory, [A], now, TIMING)
     return {"answer": answer.to_dict(), "now": now, "names": [], **more}
 
 

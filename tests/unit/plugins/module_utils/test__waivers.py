@@ -71,7 +71,7 @@ def test_a_waived_endpoint_is_answered():
     silent = [{"endpoint": endpoint, "outcome": "silent", "chain": None, "detail": "timeout", "at": T0}]
     waived = waive_endpoints(silent, waiver(what="endpoint", name="192.0.2.25"), T0)
     assert waived[0]["outcome"] == "waived" and "dead for years" in waived[0]["detail"]
-    assert Chains().observe(silent).unanswered and not Chains().observe(waived).unanswered
+    assert Chains().observe(silent, TIMING).unanswered and not Chains().observe(waived, TIMING).unanswered
 
 
 @pytest.mark.parametrize("changed, words", [
