@@ -270,12 +270,14 @@ class Look:
     taken_at: float
     servers: Tuple[dict, ...] = ()
     findings: Tuple[str, ...] = ()
+    ip_versions: Tuple[int, ...] = (4, 6)
 
     def to_dict(self):
         """The JSON form."""
         return {
             "owner": self.owner, "zone": self.zone, "security": self.security, "taken_at": self.taken_at,
             "servers": [dict(server) for server in self.servers], "findings": list(self.findings),
+            "ip_versions": list(self.ip_versions),
         }
 
 
@@ -747,7 +749,7 @@ class _Session:
             final = graph[final.alias]
         answered = [one.at for one in told if one.outcome != SILENT]
         return Look(owner, _text(final.zone), security, max(answered or [self.now()]), tuple(entries),
-                    tuple(dict.fromkeys(findings)))
+                    tuple(dict.fromkeys(findings)), self.settings.ip_versions)
 
     async def _walk(self, owner):
         """Every name on the path, with what each server of its zone said (dict of name to :class:`_Node`)."""

@@ -171,14 +171,15 @@ def _replace_file(path, content, mode, owner=None):
 # ----------------------------------------------------------------------------------------------------------- take note
 
 
-def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, published=None, outcomes=None,
-         operation=None, retire=(), write=True, clock=time.time, chain_file=None):
+def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, settled=(), published=None,
+         outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None):
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
     :param memories: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
     :param nothing_before: the names are being enabled: see ``_rollover.Name.observe``.
     :param intents: owner name to version (JSON form) that is about to be published.
+    :param settled: owner names at which what was about to be published has been.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
     :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{}`` to close.
@@ -193,7 +194,9 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         before = door.ledger
         ledger = _with_dns(before, timing, looks, memories, nothing_before)
         for owner, version in (intents or {}).items():
-            ledger = ledger.with_name(ledger.name(owner).intend(Version.from_dict(version)))
+            ledger = ledger.with_name(ledger.name(owner).intend(Version.from_dict(version), clock(), timing))
+        for owner in settled:
+            ledger = ledger.with_name(ledger.name(owner).settled())
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
@@ -251,7 +254,7 @@ def look_with(waivers, clock=time.time):
 
 def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
     for owner, memory in (memories or {}).items():
-        ledger = ledger.with_name(ledger.name(owner).succeeded_by(Name.from_dict(owner, memory)))
+        ledger = ledger.with_name(ledger.name(owner).merge(Name.from_dict(owner, memory)))
     for look in looks:
         ledger = ledger.with_name(ledger.name(look["owner"]).observe(look, timing, nothing_before))
     return ledger

@@ -315,7 +315,7 @@ def _show(version):
 
 
 class Source(NamedTuple):
-    """Who gives versions or presents chains, as far as something is known to come from there: a server or an endpoint.
+    """Who gives versions or presents chains, or never answered and may: a server or an endpoint.
 
     ``ttl``: how long caches may lead senders there (seconds: of the NS and address records, or of the address alone).
     ``left``: since when nothing leads there any more, None while something does.
@@ -331,7 +331,8 @@ class _Look(NamedTuple):
 
     ``gave``: each source that answered, and what it gave (a set, which may be empty). ``silent``: those that did not.
     ``ttls``: TTL of what leads to a source. ``left``: those asked only because caches may still lead to them.
-    ``evidence``: whether the look may prove that something has gone.
+    ``evidence``: whether the look may prove that something has gone. ``families``: the IP versions that the operator
+    has looked at; empty for all.
     """
 
     at: float
@@ -340,6 +341,7 @@ class _Look(NamedTuple):
     ttls: dict
     left: FrozenSet[str]
     evidence: bool = True
+    families: Tuple[int, ...] = ()
 
 
 def _take_in(seen, sources, look, timing):
@@ -348,33 +350,39 @@ def _take_in(seen, sources, look, timing):
     What a source gives may be seen. A silent one keeps what it gave last, and may meanwhile give what the others give:
     so nothing is declared gone by a look with a silent source. *Gone since* is the time of the last answer of the first
     look that heard everybody and in which nobody gave it: before that, somebody may have handed it out. A source to
-    which nothing leads any more counts as long as caches may lead to it, asked or not.
+    which nothing leads any more counts as long as caches may lead to it, asked or not. What a door is about to do is not
+    ended by a look that may have come before the deed.
+
+    :param seen: tuples of a thing, the keys of its sources, when it went, and until when a door may be open for it.
     """
     known = _still_led_to(sources, look, timing)
     gave = {key: things for key, things in look.gave.items() if key in known or key not in look.left}
     silent = {key for key in look.silent if key in known or key not in look.left} | {
         key for key in known if key not in look.gave and key not in look.ttls}
-    holders = {one[0]: ({key for key in one[1] if key in silent}, one[2]) for one in seen}
+    holders = {thing: ({key for key in keys if key in silent}, gone, door) for thing, keys, gone, door in seen}
     for key, things in gave.items():
         for thing in things:
-            holders.setdefault(thing, (set(), None))[0].add(key)
+            holders.setdefault(thing, (set(), None, 0.0))[0].add(key)
     complete = look.evidence and bool(gave) and not silent
     after = []
-    for thing, (keys, gone) in holders.items():
+    for thing, (keys, gone, door) in holders.items():
         if keys:
             gone = None
-        elif gone is None and complete:
+        elif gone is None and complete and look.at > door:
             gone = look.at
-        after.append((thing, frozenset(keys), gone))
-    holding = {key for _thing, keys, _gone in after for key in keys}
-    kept = {key: known.get(key) or Source(key, look.ttls.get(key, 0)) for key in sorted(holding)}
-    return tuple(after), tuple(kept.values()), tuple(sorted(look.silent - look.left - holding))
+        after.append((thing, frozenset(keys), gone, door))
+    holding = {key for _thing, keys, _gone, _door in after for key in keys}
+    unanswered = silent - holding
+    sources = [known.get(key) or Source(key, look.ttls.get(key, 0)) for key in sorted(holding | unanswered)]
+    return tuple(after), tuple(sources), tuple(sorted(unanswered))
 
 
 def _still_led_to(sources, look, timing):
     """The known sources that senders may still be led to, by key."""
     found = {}
     for source in sources:
+        if look.families and (6 if ":" in source.key else 4) not in look.families:
+            continue
         if source.key in look.ttls and source.key not in look.left:
             # A resolver's TTLs count down, and one that was lowered is still cached as it was: the longest counts.
             found[source.key] = Source(source.key, max(source.ttl, look.ttls[source.key]))
@@ -385,7 +393,7 @@ def _still_led_to(sources, look, timing):
     return found
 
 
-def _shifted(time, by, now):
+def _moved(time, by, now):
     # What seems to be of the future is of now: a clock that was set back must not shorten a wait, nor make it endless.
     return None if time is None else min(time + by, now)
 
@@ -394,11 +402,28 @@ def _shifted(time, by, now):
 
 
 class SeenVersion(NamedTuple):
-    """A version, who gave it last, and since when nobody has (None: still there)."""
+    """A version, who gave it last, and since when nobody has (None: still there).
+
+    ``open_until``: until then a door may be about to publish it, although no look has seen it yet.
+    """
 
     version: Version
     servers: FrozenSet[str]
     gone_since: Optional[float]
+    open_until: float = 0.0
+
+
+def _both(newer, newer_name, older, older_name):
+    """What two memories know of one version."""
+    gone = None
+    if newer.gone_since is not None and older.gone_since is not None:
+        gone = max(newer.gone_since, older.gone_since)
+    elif newer.gone_since is not None and newer.gone_since > max(older_name.looked_at or 0, older.open_until):
+        gone = newer.gone_since
+    elif older.gone_since is not None and older.gone_since > max(newer_name.looked_at or 0, newer.open_until):
+        gone = older.gone_since
+    servers = frozenset() if gone is not None else newer.servers or older.servers
+    return SeenVersion(newer.version, servers, gone, max(newer.open_until, older.open_until))
 
 
 class Name(NamedTuple):
@@ -438,7 +463,8 @@ class Name(NamedTuple):
                 raise ValueError(f"this is the memory of {self.owner!r}")
             at, security = _time(look["taken_at"]), _text(look["security"])
             ends = [_time(server["rrsig_expires"]) for server in look["servers"] if server.get("rrsig_expires") is not None]
-            found, lame = self._sort(look["servers"], at, timing, security == "secure")
+            found, lame = self._sort(look["servers"], at, timing)
+            found = found._replace(evidence=security == "secure", families=tuple(_list(look.get("ip_versions", ()))))
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot take in the look {str(look):.80} at {self.owner!r}: {_cause(exc)}") from exc
         if self.looked_at is not None and at < self.looked_at:
@@ -451,7 +477,7 @@ class Name(NamedTuple):
             signed_until=min(ends, default=None), unknown_until=max(
                 self.unknown_until, self._history_unknown_until(at, found, versions, timing, nothing_before)))
 
-    def _sort(self, servers, at, timing, evidence):
+    def _sort(self, servers, at, timing):
         """The servers' words as :class:`_Look`, and the servers that answered without authority."""
         gave, silent, ttls, left, lame = {}, set(), {}, set(), {}
         before = {address: (since, looks) for address, since, looks in self.lame}
@@ -473,7 +499,7 @@ class Name(NamedTuple):
                     lame[address] = before[address]
             elif server["outcome"] != "waived":
                 raise ValueError(f"{server['outcome']!r:.60} is no outcome")
-        found = _Look(at, gave, frozenset(silent), ttls, frozenset(left), evidence)
+        found = _Look(at, gave, frozenset(silent), ttls, frozenset(left))
         return found, tuple((address, *lame[address]) for address in sorted(lame))
 
     def _history_unknown_until(self, at, found, versions, timing, nothing_before):
@@ -488,11 +514,19 @@ class Name(NamedTuple):
         longest = max((seen.version.ttl for seen in versions), default=0)
         return at + max(timing.lifetime(longest), timing.ceiling)
 
-    def intend(self, version):
-        """Note that this version is about to be published: it may be seen from now on."""
+    def intend(self, version, now, timing):
+        """Note that this version is about to be published: it may be seen from ``now`` on.
+
+        The view by which a door lets it through is good for ``view_max_age``: so long it may still be about to happen.
+        """
         others = tuple(seen for seen in self.versions if seen.version != version)
         known = next((seen for seen in self.versions if seen.version == version), None)
-        return self._replace(versions=others + (SeenVersion(version, known.servers if known else frozenset(), None),))
+        return self._replace(versions=others + (SeenVersion(
+            version, known.servers if known else frozenset(), None, now + timing.view_max_age),))
+
+    def settled(self):
+        """Note that what was about to be published has been, or will not be: from now on looks tell what there is."""
+        return self._replace(versions=tuple(seen._replace(open_until=0.0) for seen in self.versions))
 
     def may_be_seen(self, now, timing):
         """The versions that a sender may hold at ``now`` (list of :class:`SeenVersion`)."""
@@ -552,48 +586,41 @@ class Name(NamedTuple):
             # A clock that was far ahead when this memory began must not make it wait for years.
             unknown_until=min(self.unknown_until, now + max(timing.lifetime(longest), timing.ceiling)))
 
-    def shifted(self, by, now):
-        """The same memory by a clock that has jumped ahead ``by`` seconds and now shows ``now``."""
+    def moved(self, ahead, behind, now):
+        """The same memory by a clock that has jumped ahead or fell behind (seconds) and now shows ``now``.
+
+        A wait is measured by the least time that may have passed, and the age of a look by the most.
+        """
         return self._replace(
-            versions=tuple(seen._replace(gone_since=_shifted(seen.gone_since, by, now)) for seen in self.versions),
-            sources=tuple(source._replace(left=_shifted(source.left, by, now)) for source in self.sources),
-            lame=tuple((address, _shifted(since, by, now), looks) for address, since, looks in self.lame),
-            looked_at=_shifted(self.looked_at, by, now), unknown_until=self.unknown_until and self.unknown_until + by)
+            versions=tuple(seen._replace(
+                gone_since=_moved(seen.gone_since, ahead, now), open_until=seen.open_until and seen.open_until + ahead)
+                for seen in self.versions),
+            sources=tuple(source._replace(left=_moved(source.left, ahead, now)) for source in self.sources),
+            lame=tuple((address, _moved(since, ahead, now), looks) for address, since, looks in self.lame),
+            looked_at=_moved(self.looked_at, -behind, now),
+            unknown_until=self.unknown_until and self.unknown_until + ahead)
 
     def merge(self, other):
-        """The cautious union of two hosts' memories of one name: seen by either is seen, gone is gone for both."""
-        memory: Dict[Version, SeenVersion] = {seen.version: seen for seen in self.versions}
-        for seen in other.versions:
-            mine = memory.get(seen.version)
-            if mine is None:
-                memory[seen.version] = seen
-                continue
-            gone = None if mine.gone_since is None or seen.gone_since is None else max(mine.gone_since, seen.gone_since)
-            memory[seen.version] = SeenVersion(seen.version, mine.servers | seen.servers, gone)
+        """The cautious union of two memories of one name, of two hosts or of a host and a run that works for it.
+
+        What is gone for one is gone for both, if that was found by a look after the other's last one.
+        """
         newer, older = (self, other) if (self.looked_at or 0) >= (other.looked_at or 0) else (other, self)
+        memory: Dict[Version, SeenVersion] = {seen.version: seen for seen in older.versions}
+        for seen in newer.versions:
+            known = memory.get(seen.version)
+            memory[seen.version] = seen if known is None else _both(seen, newer, known, older)
         known = {source.key for source in newer.sources}
         return newer._replace(
             versions=tuple(memory.values()), unknown_until=max(self.unknown_until, other.unknown_until),
             sources=newer.sources + tuple(source for source in older.sources if source.key not in known))
 
-    def succeeded_by(self, newer):
-        """What ``newer``, a memory that began as a copy of this one, made of it since.
-
-        Versions that it does not know, and intents, stay: somebody may have noted them here meanwhile.
-        """
-        if (newer.looked_at or 0) < (self.looked_at or 0):
-            return self.merge(newer)
-        intents = {seen.version for seen in self.versions if not seen.servers and seen.gone_since is None}
-        kept = tuple(seen for seen in newer.versions if seen.gone_since is None or seen.version not in intents)
-        known = {seen.version for seen in kept}
-        return newer._replace(versions=kept + tuple(seen for seen in self.versions if seen.version not in known))
-
     def to_dict(self):
         """The JSON form, for the ledger."""
         return {
             "versions": [
-                {**seen.version.to_dict(), "servers": sorted(seen.servers), "gone_since": seen.gone_since}
-                for seen in self.versions
+                {**seen.version.to_dict(), "servers": sorted(seen.servers), "gone_since": seen.gone_since,
+                 "open_until": seen.open_until} for seen in self.versions
             ],
             "sources": [list(source) for source in self.sources],
             "lame": [list(entry) for entry in self.lame], "unanswered": list(self.unanswered),
@@ -610,8 +637,9 @@ class Name(NamedTuple):
         try:
             return cls(
                 _text(owner),
-                _once(SeenVersion(Version.from_dict(seen), *_still(seen["servers"], seen["gone_since"]))
-                      for seen in _list(data["versions"])),
+                _once(SeenVersion(
+                    Version.from_dict(seen), *_still(seen["servers"], seen["gone_since"]), _time(seen["open_until"]))
+                    for seen in _list(data["versions"])),
                 _sources(data["sources"]),
                 tuple((_text(address), _time(since), _seconds(looks)) for address, since, looks in _list(data["lame"])),
                 tuple(_texts(data["unanswered"])), _maybe(data["looked_at"]), _time(data["unknown_until"]),
@@ -680,13 +708,14 @@ class Chains(NamedTuple):
         # An endpoint can leave with its address; a service that is no longer looked at is none of ours.
         ours = {key.partition("|")[2] for key in look.ttls}
         sources = tuple(source for source in self.sources if source.key.partition("|")[2] in ours)
-        chains, sources, unanswered = _take_in(self.chains, sources, look, timing)
+        # What a host is about to present is decided under its lock: no look comes in between.
+        chains, sources, unanswered = _take_in([(*seen, 0.0) for seen in self.chains], sources, look, timing)
         looked_at, unknown_until = self.looked_at, self.unknown_until
+        if set(look.gave).intersection(self.unanswered) or looked_at is None and not nothing_before:
+            unknown_until = look.at + timing.linger
         if look.ttls and not unanswered:
-            if looked_at is None and not nothing_before:
-                unknown_until = look.at + timing.linger
             looked_at = look.at
-        return Chains(tuple(SeenChain(*one) for one in chains), sources, unanswered, looked_at, unknown_until)
+        return Chains(tuple(SeenChain(*one[:3]) for one in chains), sources, unanswered, looked_at, unknown_until)
 
     @staticmethod
     def _sort(outcomes):
@@ -740,12 +769,13 @@ class Chains(NamedTuple):
         return self._replace(
             chains=tuple(self.may_be_seen(now, timing)), unknown_until=min(self.unknown_until, now + timing.linger))
 
-    def shifted(self, by, now):
-        """The same memory by a clock that has jumped ahead ``by`` seconds and now shows ``now``."""
+    def moved(self, ahead, behind, now):
+        """As :meth:`Name.moved`."""
         return self._replace(
-            chains=tuple(seen._replace(gone_since=_shifted(seen.gone_since, by, now)) for seen in self.chains),
-            sources=tuple(source._replace(left=_shifted(source.left, by, now)) for source in self.sources),
-            looked_at=_shifted(self.looked_at, by, now), unknown_until=self.unknown_until and self.unknown_until + by)
+            chains=tuple(seen._replace(gone_since=_moved(seen.gone_since, ahead, now)) for seen in self.chains),
+            sources=tuple(source._replace(left=_moved(source.left, ahead, now)) for source in self.sources),
+            looked_at=_moved(self.looked_at, -behind, now),
+            unknown_until=self.unknown_until and self.unknown_until + ahead)
 
     def to_dict(self):
         """The JSON form, for the ledger."""
@@ -820,9 +850,14 @@ def parse_waivers(options):
 def waive_servers(look, waivers, now):
     """The look with the outcome ``waived`` for silent and lame servers that a waiver in force names, by address or name.
 
-    A server that answers needs no waiver: what it gives counts, waived or not.
+    A server that answers needs no waiver: what it gives counts, waived or not. One that is not in the look, because
+    nothing leads to it any more, can be waived by its address.
     """
-    servers = []
+    servers = [
+        {"address": waiver.name, "outcome": "waived", "detail": f"waived, {waiver}", "name": "", "version": None, "left": True}
+        for waiver in waivers if waiver.what == "server" and now < waiver.until
+        and waiver.name not in {server["address"] for server in look["servers"]}
+    ]
     for server in look["servers"]:
         if server["outcome"] != "version":
             server = _waive(server, "server", {server["address"], str(server.get("name") or "").rstrip(".")}, waivers, now)
@@ -907,13 +942,14 @@ class Ledger(NamedTuple):
         Only so much time has passed for sure as the computer has been running. By what the wall clock says beyond that
         the stamps move on, too, so that a jump ahead shortens no wait; nor does one back, as no stamp is of the future.
         """
-        ahead = 0.0
+        jump = 0.0
         if self.clock is not None:
             sure = clock.uptime - (self.clock.uptime if clock.boot == self.clock.boot else 0.0)
-            ahead = max(0.0, clock.wall - self.clock.wall - sure)
+            jump = clock.wall - self.clock.wall - sure
+        ahead, behind = max(0.0, jump), max(0.0, -jump)
         return self._replace(
-            names=tuple(name.shifted(ahead, clock.wall) for name in self.names),
-            chains=self.chains.shifted(ahead, clock.wall), clock=clock)
+            names=tuple(name.moved(ahead, behind, clock.wall) for name in self.names),
+            chains=self.chains.moved(ahead, behind, clock.wall), clock=clock)
 
     def name(self, owner):
         """The memory of an owner name; a new one when there is none."""

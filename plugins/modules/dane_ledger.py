@@ -91,6 +91,13 @@ options:
     description: Versions that are about to be published, by owner name.
     type: dict
     default: {}
+  settled:
+    description:
+      - Owner names at which the change noted by O(intents) has been made, or will not be.
+      - Without it the version may still be about to appear for a minute, whatever a look says meanwhile.
+    type: list
+    elements: str
+    default: []
   published:
     description: The records that are ours from now on, by owner name. They replace what was noted for that name.
     type: dict
@@ -194,6 +201,7 @@ def main():
             "memories": {"type": "dict", "default": {}},
             "nothing_before": {"type": "bool", "default": False},
             "intents": {"type": "dict", "default": {}},
+            "settled": {"type": "list", "elements": "str", "default": []},
             "published": {"type": "dict", "default": {}},
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},
@@ -217,8 +225,9 @@ def main():
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
-            nothing_before=params["nothing_before"], intents=params["intents"], published=params["published"],
-            outcomes=outcomes, operation=params["operation"], retire=params["retire"], write=not module.check_mode,
+            nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],
+            published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
+            write=not module.check_mode,
             chain_file=params["chain_file"])
         file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
         objections = _gate.DAEMONS[params["service"]].objections(

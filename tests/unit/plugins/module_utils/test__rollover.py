@@ -123,7 +123,8 @@ def test_the_defaults_are_those_of_the_design():
 
 def test_the_clock_starts_at_the_first_complete_look_not_at_publication():
     """Published at T0+1, looked at only at T0+20: until then somebody may have handed out the old version."""
-    name = seen(look(T0, V_A)).intend(version(record("A"), record("B"), path=())).observe(look(T0 + 20, V_AB), TIMING)
+    name = seen(look(T0, V_A)).intend(version(record("A"), record("B"), path=()), T0, TIMING)
+    name = name.observe(look(T0 + 20, V_AB), TIMING)
     assert deploy(name, T0 + 20).safe_at == T0 + 20 + 21
     assert not deploy(name, T0 + 40.9).yes
 
@@ -260,16 +261,23 @@ def test_without_any_server_nothing_is_declared_gone():
 
 
 def test_an_intent_may_be_seen_at_once_and_until_a_lifetime_after_a_complete_look_without_it():
-    name = seen(look(T0, V_AB)).intend(version(record("A"), path=()))
+    name = seen(look(T0, V_AB)).intend(version(record("A"), path=()), T0, TIMING)
     assert deploy(name, T0 + 1).safe_at is None
     assert "is not known to be gone" in deploy(name, T0 + 1).reasons[0]["text"]
     assert "is still served by" not in deploy(name, T0 + 1).reasons[0]["text"]
-    name = name.observe(look(T0 + 2, V_AB), TIMING)
-    assert deploy(name, T0 + 2).safe_at == T0 + 2 + 21
+    settled = name.settled().observe(look(T0 + 2, V_AB), TIMING)
+    assert deploy(settled, T0 + 2).safe_at == T0 + 2 + 21
+
+
+def test_a_look_between_the_intent_and_the_deed_proves_nothing():
+    """The view by which the door lets it through is good for a minute."""
+    name = seen(look(T0, V_AB)).intend(version(record("A"), path=()), T0, TIMING)
+    assert deploy(name.observe(look(T0 + 60, V_AB), TIMING), T0 + 60).safe_at is None
+    assert deploy(name.observe(look(T0 + 60.5, V_AB), TIMING), T0 + 60.5).safe_at == T0 + 60.5 + 21
 
 
 def test_intending_what_is_served_keeps_who_serves_it():
-    assert seen(look(T0, V_AB)).intend(V_AB).versions == seen(look(T0, V_AB)).versions
+    assert seen(look(T0, V_AB)).intend(V_AB, T0, TIMING).settled().versions == seen(look(T0, V_AB)).versions
 
 
 def test_a_look_at_another_name_is_refused():
@@ -644,9 +652,9 @@ def test_two_hosts_memories_merge_with_caution():
 
 def test_what_somebody_noted_meanwhile_stays():
     began = seen(look(T0, V_A))
-    noted = began.intend(version(record("A"), record("C"), path=()))
+    noted = began.intend(version(record("A"), record("C"), path=()), T0 + 1, TIMING)
     waited = began.observe(look(T0 + 30, V_AB), TIMING)
-    kept = noted.succeeded_by(waited)
+    kept = noted.merge(waited)
     assert {one.version for one in kept.versions} == {V_A, V_AB, version(record("A"), record("C"), path=())}
     assert {one.version: one.gone_since for one in kept.versions}[V_A] == T0 + 30
     assert not deploy(kept, T0 + 55).yes
@@ -655,16 +663,34 @@ def test_what_somebody_noted_meanwhile_stays():
 def test_an_intent_noted_again_meanwhile_stays():
     """The waiting run saw the withdrawn version go; meanwhile somebody is about to publish it again."""
     v_c = version(record("A"), record("C"), path=())
-    began = seen(look(T0, V_AB)).intend(v_c).observe(look(T0 + 1, V_AB), TIMING)
+    began = seen(look(T0, V_AB)).intend(v_c, T0, TIMING).settled().observe(look(T0 + 1, V_AB), TIMING)
     waited = began.observe(look(T0 + 30, V_AB), TIMING)
-    assert not deploy(began.intend(v_c).succeeded_by(waited), T0 + 55).yes
+    assert not deploy(began.intend(v_c, T0 + 29, TIMING).merge(waited), T0 + 55).yes
 
 
-def test_an_older_memory_does_not_succeed():
-    newer = seen(look(T0, V_A), look(T0 + 5, V_AB))
-    older = seen(look(T0, V_A))
-    assert {one.version: one.gone_since for one in newer.succeeded_by(older).versions}[V_A] is None
-    assert newer.succeeded_by(older).looked_at == T0 + 5
+def test_what_only_one_of_two_saw_come_back_is_there():
+    """The host saw a server fall back, the run that waits did not look at that time; then it looked again."""
+    began = seen(look(T0, V_A), look(T0 + 2, V_AB))
+    host = began.observe(look(T0 + 5, V_A), TIMING)
+    again = began.observe(look(T0 + 6, V_AB), TIMING)
+    assert {one.version: one.gone_since for one in host.merge(again).versions}[V_A] is None
+    later = host.observe(look(T0 + 7, V_AB), TIMING)
+    assert {one.version: one.gone_since for one in later.merge(again).versions}[V_A] == T0 + 7
+
+
+def test_what_a_later_look_found_gone_is_gone():
+    began = seen(look(T0, V_A))
+    later = began.observe(look(T0 + 2, V_AB), TIMING)
+    for merged in (began.merge(later), later.merge(began)):
+        assert {(one.version, one.servers, one.gone_since) for one in merged.versions} == {
+            (V_A, frozenset(), T0 + 2), (V_AB, frozenset({"192.0.2.1"}), None)}
+
+
+def test_what_the_last_look_said_stays():
+    newer, older = seen(look(T0, V_A), look(T0 + 5, V_AB, security="bogus")), seen(look(T0, V_A, "silent"))
+    for merged in (newer.merge(older), older.merge(newer)):
+        assert (merged.looked_at, merged.security, merged.unanswered) == (T0 + 5, "bogus", ())
+        assert {one.version: one.gone_since for one in merged.versions}[V_A] is None
 
 
 # ------------------------------------------------------------------------------------------------------- the ledger
@@ -686,7 +712,7 @@ def test_a_ledger_survives_being_written_and_read(looks, outcomes, intended, our
     name = Name(OWNER)
     for one in looks:
         name = name.observe(one, TIMING)
-    ledger = Ledger(retired=frozenset(retired), operation=operation).with_name(name.intend(intended))
+    ledger = Ledger(retired=frozenset(retired), operation=operation).with_name(name.intend(intended, T0, TIMING))
     ledger = ledger._replace(chains=Chains().observe(outcomes, TIMING).intend(B)).with_published(OWNER, ours)
     again = Ledger.from_dict(json.loads(json.dumps(ledger.to_dict())))
     assert again == ledger

@@ -15,7 +15,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
     waive_endpoints,
     waive_servers,
 )
-from rollover_values import OWNER, T0, TIMING, look, record, version
+from rollover_values import OWNER, T0, TIMING, look, record, version, seen
 
 V_A = version(record("A"))
 V_AB = version(record("A"), record("B"))
@@ -55,8 +55,15 @@ def test_a_waiver_ends_with_its_day():
 
 def test_a_waiver_for_another_server_changes_nothing():
     silent = look(T0, V_AB, "silent")
-    assert waive_servers(silent, waiver(name="192.0.2.77"), T0) == silent
+    assert waive_servers(silent, waiver(name="192.0.2.77"), T0)["servers"][1:] == silent["servers"]
     assert waive_servers(silent, waiver(what="endpoint"), T0) == silent
+
+
+def test_a_server_to_which_nothing_leads_any_more_can_be_waived():
+    name = seen(look(T0, V_AB, "silent"), look(T0 + 5, V_AB))
+    assert name.unanswered == ("192.0.2.2",)
+    assert name.observe(waive_servers(look(T0 + 5.1, V_AB), waiver(), T0), TIMING).unanswered == ()
+    assert name.observe(waive_servers(look(T0 + 5.1, V_AB), waiver(), T0 + 10 * 86400), TIMING).unanswered
 
 
 def test_when_all_servers_are_waived_nothing_is_gone():
