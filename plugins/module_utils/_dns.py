@@ -26,6 +26,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import socket
 import sys
 import time
@@ -150,13 +151,13 @@ class Settings:
     def from_options(cls, params):
         """The settings that the options of the ``dns`` documentation fragment describe (dict of module parameters).
 
-        :raises DnsError: a value is not an address.
+        :raises DnsError: a value is not what it should be. It may come from a file as well, where nobody checked it.
         """
         chosen = {
-            "resolver": tuple(parse_server(text) for text in params.get("resolver") or ()),
-            "extra_servers": tuple(parse_server(text) for text in params.get("extra_servers") or ()),
-            "ip_versions": tuple(sorted({int(version) for version in params.get("ip_versions") or ()})),
-            "timeout": params.get("query_timeout"),
+            "resolver": tuple(map(parse_server, _option(params, "resolver", list))),
+            "extra_servers": tuple(map(parse_server, _option(params, "extra_servers", list))),
+            "ip_versions": tuple(sorted({_ip_version(version) for version in _option(params, "ip_versions", list)})),
+            "timeout": check_seconds("query_timeout", _option(params, "query_timeout", (int, float)) or cls.timeout),
         }
         return cls(**{name: value for name, value in chosen.items() if value})
 
@@ -171,22 +172,51 @@ def argument_spec():
     }
 
 
+def _option(params, name, kind):
+    value = params.get(name)
+    if value is None:
+        return kind() if kind is list else None
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise DnsError(f"Cannot use {name}={value!r:.100}: expected a {'list' if kind is list else 'number of seconds'}")
+    return value
+
+
+def _ip_version(version):
+    if isinstance(version, bool) or str(version) not in ("4", "6"):
+        raise DnsError(f"Cannot use ip_versions={version!r:.100}: expected 4 or 6")
+    return int(version)
+
+
+def check_seconds(name, value):
+    """A time to wait for an answer, as an option gives it (int or float): more than nothing, and at most a day.
+
+    :raises DnsError: it is not.
+    """
+    # Not written as "value <= 0": comparisons with NaN are false.
+    if not 0 < value <= 86400:
+        raise DnsError(f"Cannot use {name}={value!r:.100}: expected a number of seconds, more than 0 and at most 86400")
+    return float(value)
+
+
 def parse_server(text):
     """Read ``ADDRESS`` or ``ADDRESS@PORT`` into (address, port), as in ``192.0.2.1`` and ``2001:db8::1@5353``.
 
     :raises DnsError: not an address (a name will not do: it would have to be resolved first), or not a port.
     """
     address, at, port = str(text).strip().partition("@")
+    host, percent, link = address.partition("%")
     try:
-        ipaddress.ip_address(address.split("%")[0])
-        number = int(port) if at else DNS_PORT
-        if not 1 <= number <= 65535:
-            raise ValueError(f"port {number} is not in 1..65535")
+        # One address, one way to write it: servers are told apart by it.
+        host = ipaddress.ip_address(host)
+        if percent and (host.version != 6 or not re.fullmatch(r"[A-Za-z0-9_.-]+", link)):
+            raise ValueError("only an IPv6 address has an interface behind '%'")
+        if at and not (re.fullmatch("[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
+            raise ValueError("the port is not in 1..65535")
     except ValueError as exc:
         raise DnsError(
-            f"Cannot use {text!r} as a name server: {exc}. Give ADDRESS or ADDRESS@PORT, such as 192.0.2.1 or "
-            "2001:db8::1@5353", server=str(text)) from exc
-    return address, number
+            f"Cannot use {text!r:.200} as a name server: {exc!s:.200}. Give ADDRESS or ADDRESS@PORT, such as 192.0.2.1 or "
+            "2001:db8::1@5353", server=str(text)[:200]) from exc
+    return f"{host}{percent}{link}", int(port) if at else DNS_PORT
 
 
 def show_server(address, port):
@@ -199,7 +229,7 @@ def canonical(name):
 
     :raises DnsError: not a domain name.
     """
-    return _text(_name(str(name)))
+    return _text(_name(name))
 
 
 def require_library():
@@ -431,6 +461,9 @@ def parse_message(wire, query):
     """
     message = dns.message.from_wire(
         wire, keyring=query.keyring, request_mac=query.mac if query.had_tsig else b"", continue_on_error=True)
+    for section in message.sections[1:]:
+        # What is of another class means something else, even where it looks alike (an A record of class CH).
+        section[:] = [rrset for rrset in section if rrset.rdclass == dns.rdataclass.IN]
     unsigned = query.had_tsig and not message.had_tsig and not any(map(_is_tsig_error, _errors_of(message)))
     if unsigned and message.rcode() == dns.rcode.NOERROR:
         raise dns.tsig.BadSignature("the answer to a signed message is not signed")
@@ -858,7 +891,7 @@ class _Node(NamedTuple):
 
 
 class _Bogus(Exception):
-    """A signature is missing or does not verify; the text says which."""
+    """A signature is missing or does not verify, or the answer makes no sense; the text says which."""
 
 
 def _refusal(message):
@@ -901,7 +934,10 @@ def _alias(answer, name, zone, keys, now):
         if rrset.rdtype == dns.rdatatype.DNAME and name.is_subdomain(rrset.name) and name != rrset.name:
             expires, _wildcard = _verify(answer, rrset, zone, keys, now)
             # The CNAME beside it is made up on the fly and not signed (RFC 6672 section 5.3.1).
-            target = name.relativize(rrset.name).concatenate(rrset[0].target)
+            try:
+                target = name.relativize(rrset.name).concatenate(rrset[0].target)
+            except dns.name.NameTooLong:
+                raise _Bogus(f"the DNAME of {_text(rrset.name)} leads to a name that is too long") from None
             return target, max(rrset.ttl, cname.ttl if cname is not None else 0), expires
     if cname is None:
         return None, 0, None
@@ -1220,12 +1256,14 @@ def _is_tsig_error(exc):
 
 
 def _name(text):
-    if not isinstance(text, str):
+    if isinstance(text, dns.name.Name):
         return text
     try:
+        if not isinstance(text, str) or not text:
+            raise ValueError("expected a text such as mx1.example.org")
         return dns.name.from_text(text)
-    except dns.exception.DNSException as exc:
-        raise DnsError(f"Cannot ask the DNS about {text!r}: not a domain name: {exc}") from exc
+    except (dns.exception.DNSException, ValueError) as exc:
+        raise DnsError(f"Cannot ask the DNS about {text!r:.300}: not a domain name: {exc!s:.200}") from exc
 
 
 def _text(name):

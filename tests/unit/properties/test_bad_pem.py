@@ -46,8 +46,8 @@ BLOCKS = {**{name: one.pem for name, one in CERTIFICATES.items()},
 GARBAGE = (
     "\n", "\r\n", " ", "\t", "# a comment\n", "subject=CN = mx1\n", "\x00", "\x00" * 99 + "\n", "\ufeff", "\xa0", "-" * 5,
     "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n",
-    "----BEGIN CERTIFICATE----\n", "-----begin certificate-----\n", "Bag Attributes\n    localKeyID: 01\n", "x" * 5000, "x" * 300 + "\n", "MIIB\n",
-    "    subject: -----BEGIN CERTIFICATE-----\n")
+    "----BEGIN CERTIFICATE----\n", "-----begin certificate-----\n", "Bag Attributes\n    localKeyID: 01\n",
+    "x" * 5000, "x" * 300 + "\n", "MIIB\n", "    subject: -----BEGIN CERTIFICATE-----\n")
 
 
 def mangle(draw, text):
