@@ -107,6 +107,22 @@ def test_progress_is_a_line_on_change_and_every_half_minute(monkeypatch):
     assert "left: " in world.shown[3][1] and "may be in caches" in world.shown[3][1]
 
 
+def later(seconds):
+    """A look by a clock that has jumped."""
+    return lambda now: {**still(now), "now": now + seconds}
+
+
+@pytest.mark.parametrize("seconds", [61, -61, 7200])
+def test_a_clock_that_jumps_ends_the_wait_with_the_reason(monkeypatch, seconds):
+    told = World(monkeypatch, still, later(seconds), cached).run()
+    assert told["failed"] and f"has jumped by {seconds:+.0f} s" in told["msg"] and "run the same playbook again" in told["msg"]
+
+
+def test_a_look_that_takes_long_is_no_jump(monkeypatch):
+    told = World(monkeypatch, still, later(-59), later(0), cached).run()
+    assert told["answer"]["yes"] and not told.get("failed")
+
+
 def test_seconds_that_run_down_are_no_change(monkeypatch):
     def counting(now):
         return result(now, look(T0 - 1, version(record("A"), ttl=22)), look(T0, V_AB), look(now, V_AB))

@@ -398,6 +398,25 @@ def test_extra_servers_are_asked_and_named_with_their_port(dns_world):
     assert by_address(found)["192.0.2.2"]["name"] == "ns2.example.test."
 
 
+def test_what_leads_to_a_server_has_a_ttl(dns_world):
+    """Of the NS record, in the zone or at the parent, and of the address."""
+    found, _transport = look(dns_world, MX1)
+    assert {server["ttl"] > 10 for server in found["servers"]} == {True}
+    assert not any(server["left"] for server in found["servers"])
+    assert found["ip_versions"] == [4, 6]
+
+
+def test_servers_to_which_nothing_leads_any_more_are_asked_too(dns_world):
+    settings = dns_world.settings(ip_versions=(4,))
+    leaving = ["2001:db8::1", "192.0.2.10", "192.0.2.1", "no address", "192.0.2.2 (a.b.)"]
+    found = _dns.look([MX1], settings, {MX1.upper(): leaving})[MX1].to_dict()
+    servers = by_address(found)
+    assert set(servers) == {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.10", "2001:db8::1"}
+    assert {address for address in servers if servers[address]["left"]} == {"192.0.2.10", "2001:db8::1"}
+    assert servers["2001:db8::1"]["version"]["records"] == servers["192.0.2.1"]["version"]["records"]
+    assert servers["192.0.2.10"]["outcome"] == "does-not-serve"
+
+
 def test_address_families_the_machine_lacks_are_left_out(dns_world):
     found, _transport = look(dns_world, MX1, ip_versions=(4,))
     assert set(by_address(found)) == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}

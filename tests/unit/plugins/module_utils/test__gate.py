@@ -927,3 +927,74 @@ def test_only_the_setting_that_is_managed_is_no_objection():
 def test_postfix_is_checked_and_reloaded():
     assert _gate.DAEMONS["postfix"].check == ("postfix", "check")
     assert _gate.DAEMONS["postfix"].reload == ("postfix", "reload")
+
+
+# --------------------------------------------------------------------------------------------------------------- clocks
+
+
+def test_what_this_host_knows_of_the_time():
+    one, two = _gate.read_clock(lambda: 5.0), _gate.read_clock(lambda: 6.0)
+    assert (one.wall, two.wall) == (5.0, 6.0) and one.boot == two.boot and len(one.boot) == 36
+    assert 0 <= two.uptime - one.uptime < 5
+
+
+@pytest.mark.parametrize(("other", "word"), [(1060.1, "behind"), (939.9, "ahead of")])
+def test_clocks_that_differ_are_refused(other, word):
+    with pytest.raises(LedgerError, match=f"is 60 s {word} the controller's"):
+        _gate.check_clock(other, lambda: 1000.0)
+
+
+@pytest.mark.parametrize("other", [None, 1060.0, 940.0])
+def test_clocks_that_are_near_enough_are_not(other):
+    _gate.check_clock(other, lambda: 1000.0)
+
+
+def test_a_jump_ahead_does_not_shorten_the_wait(host, monkeypatch):
+    """V_A was withdrawn a moment ago; then the wall clock is set two hours ahead, and the computer ran for ten seconds."""
+    host.remember([V_A])
+    _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_AB)], clock=host.clock)
+    uptime = host.now + 10
+    host.now += 7200
+    monkeypatch.setattr(_gate, "read_clock", lambda clock: Clock(clock(), "boot", uptime))
+    assert refused(host).fields["answer"]["safe_at"] == host.now - 10 + 21
+
+
+def test_endpoints_at_addresses_that_left_are_looked_at(host):
+    before = host.unit().endpoints
+    moved = [{**one, "address": "198.51.100.99"} for one in before]
+    _gate.note(host.ledger_path, TIMING, outcomes=host.look(before), clock=host.clock)
+    assert _gate.with_left(host.ledger_path, before) == before
+    _gate.note(host.ledger_path, TIMING, outcomes=host.look(moved), clock=host.clock)
+    left = [one for one in _gate.with_left(host.ledger_path, moved) if one.get("left")]
+    assert {one["address"] for one in left} == {one["address"] for one in before}
+    assert _gate.with_left(host.ledger_path, []) == []
+
+
+# ------------------------------------------------------------------------------------------------ a ledger nobody can read
+
+
+def test_a_ledger_that_cannot_be_read_is_kept_aside(host):
+    for text in ("first", "second"):
+        with open(host.ledger_path, "w", encoding="ascii") as stream:
+            stream.write(text)
+        _ledger, _changed, lost = _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_A)], write=False)
+        assert host.ledger_path + ".unreadable" in lost
+        assert text == "second" or not os.path.exists(host.ledger_path + ".unreadable")
+        _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_A)], clock=host.clock)
+        assert host.read(host.ledger_path + ".unreadable") == "first", "what was good last, not what became of it"
+        assert host.ledger.name(OWNER).served() == [V_A]
+
+
+def test_a_name_that_occurs_twice_makes_a_ledger_unreadable(host):
+    text = json.dumps(host.ledger.to_dict())
+    with open(host.ledger_path, "w", encoding="ascii") as stream:
+        stream.write(text.replace('"names": {', '"names": {}, "names": {', 1))
+    _ledger, _changed, lost = _gate.note(host.ledger_path, TIMING)
+    assert "a name occurs twice" in lost
+
+
+@pytest.mark.parametrize("line", ["smtpd/inet/smtpd_tls_chain_files=", "smtpd/inet/smtpd_tls_chain_files = /other.pem"])
+def test_a_service_without_the_chain_files_is_an_objection(line):
+    def run(command):
+        return 0, {"-xh": "/etc/chain.pem" if command[-1] == "smtpd_tls_chain_files" else "", "-P": line}[command[1]]
+    assert any("master.cf has -o" in one for one in _gate.postfix_objections("/etc/chain.pem", run))

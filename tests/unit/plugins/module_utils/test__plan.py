@@ -212,6 +212,30 @@ def test_the_records_of_a_key_that_nobody_presents_go():
     assert set(plan["published"][OWNER]) == texts(record("B")) and plan["kept"] == {}
 
 
+def test_records_of_a_name_that_a_host_beyond_the_run_serves_are_held():
+    elsewhere = _plan.absent({"mx1": ["mx1.example.test"], "mx9": ["MX1.example.test.", "x"], "mx3": ["y"]}, ["mx1"])
+    assert elsewhere == {"mx1.example.test": ["mx9"], "x": ["mx9"], "y": ["mx3"]}
+    plan = _plan.withdraw([after(operation=B)], T0, elsewhere)
+    assert plan["records"] == [] and plan["held"] == {OWNER: ["mx9"]} and plan["kept"] == {OWNER: [str(record("A"))]}
+    assert texts(record("A")) <= set(plan["published"][OWNER]), "still ours, for the run that withdraws it"
+    done = _plan.withdraw([after(served=[version(record("B"))], ours=[record("B")])], T0, elsewhere)
+    assert done["held"] == {}, "nothing is left to withdraw"
+
+
+def test_a_view_says_until_when_a_chain_may_be_met():
+    view = _plan.views([after(history=[(T0 - 29, A)]), after(number=2, history=[(T0 - 9, A)])], T0)[OWNER]
+    assert view["gone_at"] == {A.id: T0 + TIMING.linger}
+    met = _plan.views([after(history=[(T0 - 29, A)]), after(number=2, serves=A)], T0)[OWNER]
+    assert met["gone_at"] == {}
+
+
+def test_before_linger_is_over_a_ledger_that_was_lost_does_not_know_every_chain():
+    lost = after()
+    lost["ledger"]["chains"]["unknown_until"] = T0 + 12
+    assert not _plan.views([lost], T0)[OWNER]["chains_known"] and _plan.views([lost], T0 + 12)[OWNER]["chains_known"]
+    assert _plan.linger_seconds([lost], T0) == 13
+
+
 def test_the_intent_of_a_withdrawal_has_the_longest_ttl():
     plan = _plan.withdraw([after(served=[version(*BOTH.records, ttl=5), version(*BOTH.records, ttl=50)])], T0)
     assert plan["intents"][OWNER]["ttl"] == 50

@@ -17,6 +17,10 @@ from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
     Name,
     Operation,
     Timing,
+    Clock,
+    SeenChain,
+    SeenVersion,
+    Source,
     Version,
     all_of,
     fine,
@@ -831,3 +835,102 @@ def test_a_yes_means_that_every_version_of_every_look_within_its_lifetime_suits(
             for told in one["servers"]:
                 if told["version"] and now < one["taken_at"] + TIMING.lifetime(told["version"]["ttl"]):
                     assert fine(B, Version.from_dict(told["version"]))
+
+
+# ------------------------------------------------------------------------------------------------------------ clocks
+
+
+def written(at=T0, boot="b", uptime=1000.0):
+    """A ledger with a version gone, a chain gone, a server and an endpoint left, written at some time."""
+    name = seen(look(T0, V_A, V_A), look(T0 + 0.0, V_AB))._replace(unknown_until=T0 + 40)
+    name = name._replace(
+        versions=(SeenVersion(V_A, frozenset(), T0 - 5), SeenVersion(V_B, frozenset(), None, T0 + 60)),
+        sources=(Source("192.0.2.2", 5, T0 - 6),), lame=(("192.0.2.3", T0 - 7, 2),))
+    chains = Chains((SeenChain(A, frozenset(), T0 - 8),), (Source("x|y", 5, T0 - 9),), (), T0, T0 + 30)
+    return Ledger((name,), chains, clock=Clock(at, boot, uptime))
+
+
+def stamps(ledger):
+    """Every stamp of a wait, beside those of looks, which come last."""
+    (name,), chains = ledger.names, ledger.chains
+    return (
+        name.versions[0].gone_since, name.versions[1].open_until, name.sources[0].left, name.lame[0][1], name.unknown_until,
+        chains.chains[0].gone_since, chains.sources[0].left, chains.unknown_until), (name.looked_at, chains.looked_at)
+
+
+@pytest.mark.parametrize(("clock", "ahead", "behind"), [
+    (Clock(T0 + 10, "b", 1010.0), 0, 0),
+    (Clock(T0 + 7210, "b", 1010.0), 7200, 0),
+    (Clock(T0 + 10, "b", 1005.0), 5, 0),
+    (Clock(T0 + 10, "b", 1110.0), 0, 100),
+    (Clock(T0 + 3600, "another", 100.0), 3500, 0),
+    (Clock(T0 + 3600, "another", 3600.0), 0, 0),
+    (Clock(T0 + 10, "another", 100.0), 0, 90),
+])
+def test_a_wait_is_measured_by_the_least_time_and_a_look_by_the_most(clock, ahead, behind):
+    before, after = written(), written().at(clock)
+    assert stamps(after)[0] == tuple(one + ahead for one in stamps(before)[0])
+    assert stamps(after)[1] == tuple(one - behind for one in stamps(before)[1])
+    assert after.clock == clock and after.at(clock) == after
+
+
+def test_no_stamp_is_of_the_future():
+    """Set back by an hour: what is waited for begins anew, and ends."""
+    after = written().at(Clock(T0 - 3600, "b", 1000.0))
+    waits, looks = stamps(after)
+    assert {waits[0], waits[2], waits[3], waits[5], waits[6]} == {T0 - 3600}
+    assert looks == (T0 - 3600, T0 - 3600)
+    assert after.name(OWNER).pruned(T0 - 3600, TIMING).unknown_until == T0 - 3600 + TIMING.ceiling
+    assert after.chains.pruned(T0 - 3600, TIMING).unknown_until == T0 - 3600 + TIMING.linger
+
+
+def test_a_ledger_without_a_clock_is_taken_as_it_is():
+    assert stamps(written()._replace(clock=None).at(Clock(T0 + 99, "b", 5.0))) == stamps(written())
+
+
+# ------------------------------------------------------------------------------------------------------- what must not be
+
+
+def test_a_signature_must_outlast_the_caches():
+    def signed(*ends):
+        one = look(T0, V_AB, *[V_AB] * (len(ends) - 1))
+        for server, end in zip(one["servers"], ends):
+            server["rrsig_expires"] = end
+        return seen(one)
+    assert deploy(signed(T0 + 21), T0).yes
+    assert codes(deploy(signed(T0 + 999, T0 + 20.9), T0)) == ["signature-ends"]
+    assert "ends in 21 s" in deploy(signed(T0 + 20.9), T0).reasons[0]["text"]
+    assert deploy(signed(T0 + 20.9), T0, chain("A", certificate=2)).yes, "a renewal of the same key changes nothing"
+
+
+RSA, RSA_2 = chain("R", algorithm="rsa"), chain("S", algorithm="rsa")
+
+
+def units(new, replaced, *records):
+    return may_deploy(new, seen(look(T0, version(*records))), replaced, T0, TIMING)
+
+
+def test_each_chain_of_a_unit_has_to_match():
+    everything = (record("A"), record("B"), record("R"))
+    assert units((B, RSA), [A, RSA], *everything).verdict == "yes"
+    assert [reason["chain"] for reason in units((B, RSA), [A, RSA], record("A"), record("R")).reasons] == [B.id]
+    assert not units((B, RSA_2), [A, RSA], *everything).yes
+
+
+def test_a_chain_is_compared_with_those_of_its_own_algorithm():
+    """Only the ECDSA key is published, an error that is widespread: renewing and rekeying RSA is no worse."""
+    assert units((A, RSA_2), [A, RSA], record("A")).verdict == "no worse"
+    assert not units((B, RSA), [A, RSA], record("A")).yes
+    assert not units((A, RSA_2), [A], record("A")).yes, "an algorithm that is new has to match"
+
+
+def test_an_algorithm_that_goes_sends_its_senders_to_the_others():
+    assert not units((RSA,), [A, RSA], record("A")).yes
+    assert units((A,), [A, RSA], record("A")).yes
+
+
+def test_when_the_last_chain_in_the_way_can_no_longer_be_met_is_said():
+    left, served = version(record("B")), [version(record("A"), record("B"), record("C"))]
+    later = may_publish(left, [A, C, B], served, gone_at={A.id: T0 + 7, C.id: T0 + 9})
+    assert not later.yes and later.safe_at == T0 + 9
+    assert may_publish(left, [A, C, B], served, gone_at={A.id: T0 + 7}).safe_at is None
