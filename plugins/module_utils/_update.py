@@ -38,6 +38,7 @@ try:
     import dns.rdata
     import dns.rdataclass
     import dns.rdatatype
+    import dns.rrset
     import dns.tsig
     import dns.update
 except ImportError:
@@ -47,6 +48,9 @@ except ImportError:
 DEFAULT_TTL = 3600
 # How often somebody else may be quicker before we say so instead of trying again.
 ATTEMPTS = 5
+# What goes through without fragments or TCP on practically every path, and what the signature takes of it (bytes; an RSA
+# key of 2048 bits, and names of common length).
+LARGEST_ANSWER, SIGNATURE = 1232, 350
 # The digest of a key that nobody has.
 _NOBODYS = Record(3, 1, 1, "00" * 32)
 # The TSIG algorithms that RFC 8945 section 6 knows and that are not truncated or broken.
@@ -139,6 +143,7 @@ def apply(publisher, zone, owner, state, records, ttl=None, ask=None, check_mode
         for record in sorted(add - served.own):
             check_publishable(record)
         _check_not_empty(publisher, owner, served.own, after.records, allow_empty)
+        _check_size(publisher, owner, served.records, after.records)
         if ask:
             ask(served, after)
         if check_mode:
@@ -269,6 +274,24 @@ def _check_not_empty(publisher, owner, before, after, allow_empty):
             f"Cannot change {owner!r} on {publisher.name}: no record would be left, an outage to senders that demand "
             "DANE and a downgrade to others. Publish another record first, or retire the name", owner=owner,
             server=publisher.name)
+
+
+def _check_size(publisher, owner, before, after):
+    # RFC 7671 section 10.1: where UDP fragments and TCP are filtered, senders would get no answer at all, and defer.
+    size = answer_size(owner, after)
+    if size > LARGEST_ANSWER and size > answer_size(owner, before):
+        raise UpdateError(
+            f"Cannot change {owner!r} on {publisher.name}: the answer would have about {size} bytes, more than the "
+            f"{LARGEST_ANSWER} that get through everywhere. Remove records that nobody needs, or use SHA2-256 instead of Full "
+            "(0)", owner=owner, server=publisher.name)
+
+
+def answer_size(owner, records):
+    """About how many bytes a signed answer with these records has (int)."""
+    message = dns.message.make_response(dns.message.make_query(owner, "TLSA", want_dnssec=True))
+    if records:
+        message.answer = [dns.rrset.from_rdata_list(dns.name.from_text(owner), 0, [_rdata(one) for one in sorted(records)])]
+    return len(message.to_wire(max_size=65535)) + SIGNATURE
 
 
 class Rfc2136:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import traceback
@@ -195,6 +196,35 @@ def test_what_senders_ignore_is_never_published(primary, owner, record):
     with pytest.raises(RecordError, match="Cannot publish TLSA record"):
         apply(publisher, owner, "present", A, record)
     assert updates(publisher) == 0
+
+
+def keys(count):
+    return [Record(3, 1, 1, hashlib.sha256(bytes([number])).hexdigest()) for number in range(count)]
+
+
+@pytest.mark.real_dns
+def test_an_answer_that_would_not_get_through_is_refused(dns_world, primary, owner):
+    dns_world.update(owner, add=keys(2))
+    publisher, most = primary(), next(n for n in range(99) if _update.answer_size(owner, keys(n + 1)) > 1232)
+    assert 14 <= most <= 20
+    assert apply(publisher, owner, "present", *keys(most)).changed
+    with pytest.raises(UpdateError, match="more than the 1232 that get through"):
+        apply(publisher, owner, "present", *keys(most + 1))
+    assert publisher.read(ZONE, owner).records == set(keys(most))
+    # What is too large already may shrink, step by step.
+    dns_world.update(owner, add=keys(most + 5))
+    assert apply(publisher, owner, "absent", keys(most + 5)[-1]).changed
+
+
+@pytest.mark.real_dns
+def test_the_size_of_an_answer_is_near_enough(dns_world, primary, owner):
+    """BIND's own, signed with ECDSA here: what is left is the allowance for a larger signature."""
+    dns_world.update(owner, add=keys(4))
+    dns_world.settle()
+    query = dns.message.make_query(owner, "TLSA", want_dnssec=True, payload=1232)
+    transport = dns_world.settings().transport
+    wire = asyncio.run(transport.exchange(query.to_wire(), lab.PRIMARY, 53, False, 5))
+    assert 0 <= _update.answer_size(owner, keys(4)) - len(wire) <= _update.SIGNATURE
 
 
 @pytest.mark.real_dns
