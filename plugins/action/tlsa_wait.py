@@ -115,5 +115,5 @@ def _seconds(args, name, default):
     value = args.get(name, default)
     try:
         return int(default if value is None else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise AnsibleActionFail(f"Cannot use {name}={value!r}: expected a number of seconds") from None

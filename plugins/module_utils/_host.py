@@ -73,23 +73,42 @@ def read_configuration(path):
     """
     try:
         with open(path, encoding="utf-8") as stream:
-            unit = json.load(stream)
+            unit = json.load(stream, object_pairs_hook=_gate._each_once)
     except OSError as exc:
         raise DaneError(f"Cannot read {path!r}: {exc.strerror}; the certbot role of mailops.dane writes it") from exc
-    except ValueError as exc:
-        raise DaneError(f"Cannot read {path!r}: {exc}; run enable.yml again, which writes it anew") from exc
+    except (ValueError, RecursionError) as exc:
+        raise DaneError(f"Cannot read {path!r}: {exc!s:.200}; run enable.yml again, which writes it anew") from exc
     found = unit if isinstance(unit, dict) else {}
     wrong = sorted(part for part, kind in WANTED.items() if not isinstance(found.get(part), kind))
     if wrong:
         raise DaneError(f"Cannot use {path!r}: {', '.join(wrong)} is missing or malformed; run enable.yml again")
     try:
-        _options.timing(unit["timing"])
-        parse_waivers(unit.get("waive"))
-        _gate.DAEMONS[unit["service"]]
-        [owner_name(name, service["port"]) for name in unit["names"] for service in unit["services"]]
-    except (DaneError, KeyError, TypeError, AttributeError) as exc:
-        raise DaneError(f"Cannot use {path!r}: {exc}; run enable.yml again") from exc
+        _check(unit)
+    except (DaneError, KeyError, TypeError, ValueError, AttributeError) as exc:
+        cause = f"{exc} is missing or unknown" if isinstance(exc, KeyError) else f"{exc!s:.500}"
+        raise DaneError(f"Cannot use {path!r}: {cause}; run enable.yml again") from exc
     return unit
+
+
+def _check(unit):
+    """Try all that is made of the unit later, so that a file edited by hand fails here, before anything is done."""
+    _options.timing(unit["timing"])
+    _options.handshake_timeout(unit["handshake_timeout"])
+    parse_waivers(unit.get("waive"))
+    _gate.DAEMONS[unit["service"]]
+    _dns.Settings.from_options(unit["dns"])
+    for path in [unit["chain_file"], unit["state_dir"], *unit["lineages"]]:
+        if not isinstance(path, str) or not os.path.isabs(path) or "\0" in path:
+            raise ValueError(f"{path!r:.100} is no absolute path")
+    if not unit["names"] or not unit["services"]:
+        raise ValueError("names or services is empty")
+    for name in unit["names"]:
+        for service in unit["services"]:
+            owner_name(name, service["port"])
+        addresses = unit["addresses"].get(name, [])
+        if not isinstance(addresses, list):
+            raise ValueError(f"the addresses of {name!r} are no list")
+        _options.endpoints([{"name": name, "addresses": addresses or ["192.0.2.1"]}], unit["services"])
 
 
 def renew(unit, renewed="", keep_look=False):

@@ -81,9 +81,12 @@ def endpoints_of(name, addresses, services, algorithms=ALGORITHMS, snis=None):
     """
     for address in addresses:
         try:
+            # A number would be one to ipaddress, and what stands behind "%" goes into a command as it is.
+            if not isinstance(address, str) or not address.isascii() or not address.isprintable():
+                raise ValueError(address)
             ipaddress.ip_address(address)
         except ValueError:
-            raise ProbeError(f"Cannot look at {name!r}: {address!r} is not an IP address") from None
+            raise ProbeError(f"Cannot look at {name!r:.260}: {address!r:.80} is not an IP address") from None
     for algorithm in algorithms:
         if algorithm and algorithm not in _SIGNATURES:
             known = ", ".join(_SIGNATURES)

@@ -301,7 +301,7 @@ def heap(module, places):
                 raise ChainError(f"Cannot use {place!r} as issuers: found no certificate in PEM form in it")
             found += certificates
             continue
-        for name in sorted(os.listdir(place)):
+        for name in listed(place):
             path = os.path.join(place, name)
             if not name.endswith(PEM_SUFFIXES) or not os.path.isfile(path):
                 continue
@@ -312,12 +312,19 @@ def heap(module, places):
     return found
 
 
+def listed(directory):
+    try:
+        return sorted(os.listdir(directory))
+    except OSError as exc:
+        raise ChainError(f"Cannot read the directory {directory!r}: {exc.strerror}") from exc
+
+
 def read(path):
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError as exc:
-        raise ChainError(f"Cannot read {path!r}: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:
+        raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def facts(certificate):

@@ -183,11 +183,11 @@ def main():
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
         result = _gate.deploy(_gate.Deployment(
-            candidate=params["src"], dest=params["dest"], looks=params["looks"],
+            candidate=params["src"], dest=params["dest"], looks=_options.looks(params["looks"]),
             endpoints=_options.endpoints(params["names"], params["services"]),
             daemon=_gate.DAEMONS[params["service"]], timing=_options.timing(params["timing"]),
             empty_is_fine=params["enabling"], expected_spki=params["expected_spki"],
-            handshake_timeout=params["handshake_timeout"], ledger_path=params["ledger"],
+            handshake_timeout=_options.handshake_timeout(params["handshake_timeout"]), ledger_path=params["ledger"],
         ), write=not module.check_mode, look=_gate.look_with(parse_waivers(params["waive"])))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)

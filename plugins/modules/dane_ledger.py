@@ -220,6 +220,9 @@ def main():
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
         _gate.check_clock(params["clock"])
+        _options.looks(params["looks"])
+        _options.published(params["published"])
+        _options.key_digests(params["retire"], "retire")
         look = _gate.look_with(parse_waivers(params["waive"]))
         endpoints = _gate.with_left(params["path"], _options.endpoints(params["names"], params["services"]))
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)

@@ -251,7 +251,7 @@ answers:
 
 import time
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _dns, _tlsa, _update
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError, DnsError, RecordError
 
@@ -271,8 +271,9 @@ def material(entry):
     try:
         with open(path, "rb") as file:
             text = file.read()
-    except OSError as exc:
-        raise RecordError(f"Cannot compute a TLSA record of {path!r}: {exc.strerror}", path=path) from exc
+    except (OSError, ValueError) as exc:
+        cause = getattr(exc, "strerror", None) or exc
+        raise RecordError(f"Cannot compute a TLSA record of {path!r}: {cause}", path=path) from exc
     if entry["publickey_path"]:
         return None, _chain.public_key_of(text, path)
     certificates = _chain.load_certificates(text, path)
@@ -328,7 +329,10 @@ def check_view(view):
     for owner, one in view.items():
         if not isinstance(one, dict):
             raise RecordError(f"Cannot use the view of {owner!r}: expected a dictionary, found {type(one).__name__}")
-    return {_dns.canonical(owner): one for owner, one in view.items()}
+    canonical = {_dns.canonical(owner): one for owner, one in view.items()}
+    if len(canonical) != len(view):
+        raise RecordError(f"Cannot use the view: one owner name is in it twice: {', '.join(sorted(view))}")
+    return canonical
 
 
 def run(params, check_mode):
@@ -396,6 +400,10 @@ def main():
         required_together=[("key_name", "key_secret")],
         supports_check_mode=True,
     )
+    files = [entry for entry in module.params["records"] if entry["certificate_path"] or entry["publickey_path"]]
+    if files and not _chain.HAS_CRYPTOGRAPHY:
+        module.fail_json(msg=missing_required_lib("cryptography >= " + _chain.CRYPTOGRAPHY_MINIMUM),
+                         exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
         result = run(module.params, module.check_mode)
     except DaneError as exc:
