@@ -24,7 +24,7 @@ PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
 .PHONY: help venv constraints collection unit unit-2.18 oldpython model contract lint sanity sanity-2.18 molecule demo \
-	demo-broken lab-up lab-down changelog test clean
+	demo-broken faults faults-short lab-up lab-down changelog test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_.-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,14 @@ demo: collection ## two real mail hosts change their keys while DANE-only sender
 
 demo-broken: collection ## the negative control: a key switched by hand too early must be seen
 	$(BIN)/python tests/lab/demo_broken.py
+
+# A host in the middle, where a case is about one.
+faults: export DANE_LAB_MAIL_HOSTS = $(if $(CASES),$(if $(findstring middle,$(CASES)),3),3)
+faults: collection ## everything that can go wrong, while senders deliver, in 90 minutes (CASES=name,... for some)
+	$(BIN)/python tests/faults/run.py $(CASES)
+
+faults-short: collection ## the most telling of the faults
+	$(BIN)/python tests/faults/run.py --short
 
 lab-up: collection ## start the lab and leave it running
 	$(BIN)/python tests/lab/lab.py up

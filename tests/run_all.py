@@ -88,6 +88,8 @@ def steps():
              limit=20 * MINUTES, alongside=True),
         Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
              limit=20 * MINUTES),
+        Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES,
+             evidence=r"(?m)^faults: cases=[1-9]\d* kills=[1-9]\d* deliveries=[1-9]\d* failed=0 exposure=0$"),
     ]
     scenarios = sorted(path.parent.name for path in REPOSITORY.glob("molecule/*/molecule.yml"))
     if not scenarios:

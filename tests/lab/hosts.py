@@ -10,6 +10,7 @@ A role is a directory below ``files/``: ``rootfs/`` is laid over the host's file
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 ZONE = "example.test"
@@ -83,6 +84,8 @@ HOSTS = {
         Host("ns2", 13, ("knot", "lag")),
         Host("mx1", 21, ("mail",)),
         Host("mx2", 22, ("mail",)),
+        # With two there is none in the middle.
+        *([Host("mx3", 23, ("mail",))] if os.environ.get("DANE_LAB_MAIL_HOSTS") == "3" else []),
         Host("s1", 31, ("unbound", "sender"), dns="127.0.0.1"),
         Host("s2", 32, ("unbound", "sender"), dns="127.0.0.1"),
         Host("s3", 33, ("unbound", "sender"), dns="127.0.0.1"),

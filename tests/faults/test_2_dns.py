@@ -1,0 +1,118 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults of name servers and resolvers while a rekey runs."""
+
+from __future__ import annotations
+
+import time
+
+import breaking
+import hosts
+import scene
+import zone
+from progress import Cases
+from runs import DEPLOY, PREPARE, WAITING, Moment, served
+
+NS1 = hosts.HOSTS["ns1"].ipv4
+PRIMARY = hosts.HOSTS["ns0"].ipv4
+QUICK = ("-e", '{"dane_wait_timeout": 20, "dane_dns_timeout": 1}')
+RAISED = 10 * hosts.TTL
+IN_CACHES_AND_MORE = 2 * hosts.TTL + 3
+
+
+class TestNameServers(Cases):
+    def test_resolver_servfail_from_the_start(self, rekey):
+        rekey.break_now(breaking.resolver_fails())
+        rekey.refused(*QUICK, says=["mx1.example.test", "SERVFAIL"])
+        assert set(rekey.targets().values()) == {None}, "nothing was begun"
+
+    def test_key_revoked_before_the_publication(self, rekey, records):
+        before = records()
+        fault = rekey.break_at(PREPARE, "tlsa : Publish$", breaking.key_revoked())
+        rekey.refused(says=["_25._tcp.mx1.example.test.", PRIMARY, "BADKEY"], at=[fault])
+        assert records() == before
+
+    def test_secondary_stopped(self, rekey):
+        """It is silent when the new records are published, and longer than anybody waits."""
+        fault = rekey.break_at(PREPARE, "tlsa : Publish$", breaking.silent("ns1"))
+        rekey.refused(*QUICK, says=["ns1.example.test.", NS1, "Cannot go on: after 2", "run the same playbook again"],
+                      at=[fault])
+        assert not rekey.changed()
+
+    def test_resolver_servfail_in_the_wait(self, rekey):
+        """A resolver that is restarted is no reason to give up: the same run goes on by itself."""
+        run = rekey.until(WAITING)
+        fault = breaking.resolver_fails()
+        rekey.break_now(fault)
+        time.sleep(12)
+        assert run.alive and not rekey.changed()
+        rekey.lift()
+        run.until(r"PLAY \[Deploy", limit=90)
+
+    def test_key_revoked_before_the_withdrawal(self, rekey, records):
+        run = rekey.until(r"PLAY \[Withdraw", limit=150)
+        rekey.break_now(breaking.key_revoked())
+        rekey.must_refuse(run, ["_25._tcp.mx1.example.test.", PRIMARY, "BADKEY"])
+        rekey.lift()
+        assert all(len(there) == 2 for there in records().values())
+        assert set(rekey.targets().values()) == {served(host) for host in rekey.hosts}
+
+
+class TestPrimary(Cases):
+    def test_primary_down_between_publish_and_withdraw(self, rekey, records):
+        """It may stop the deployment or the withdrawal; never in between, and the records stay."""
+        fault = rekey.break_at(DEPLOY, "", breaking.silent("ns0"))
+        rekey.refused(says=[PRIMARY], at=[fault])
+        assert all(len(there) == 2 for there in records().values())
+
+    def test_ttl_raised_tenfold_in_the_wait(self, rekey):
+        """Both records, with another TTL: no sender that holds this RRset refuses either key."""
+        run = rekey.until(WAITING)
+        breaking.set_ttl(RAISED, rekey.hosts)
+        run.until(r"PLAY \[Deploy", limit=90)
+
+
+class TestTtl(Cases):
+    def test_ttl_raised_tenfold_before_the_publication(self, rekey):
+        """Caches take in the old RRset with a TTL ten times as long, right before the new one is there."""
+        raised = breaking.ttl_raised(rekey.hosts, RAISED)
+        rekey.deployed_after_publication = 2 * RAISED
+        rekey.until(WAITING, at=[Moment(PREPARE, "tlsa : Publish$", raised.on)])
+
+
+class TestSignatures(Cases):
+    def test_signatures_end_before_the_step(self, rekey):
+        """Signing has stopped: what is signed now will be bogus before the wait is over, and every sender defers then."""
+        rekey.break_now(breaking.signatures_end_soon(400))
+        breaking.set_ttl(hosts.TTL + 1, rekey.hosts)
+        breaking.set_ttl(hosts.TTL, rekey.hosts)
+        rekey.refused("-e", '{"dane_ttl_slack": 600, "dane_wait": "defer"}', says=["_25._tcp.mx1.example.test.", "RRSIG"])
+        assert not rekey.changed()
+
+
+class TestAfterwards(Cases):
+    """Nothing can prevent that a server falls back when all is done. Not judged: senders are hurt, as they must be."""
+
+    def test_falls_back_after_the_deployment(self, rekey, progress):
+        rekey.complete()
+        rekey.ended({host: served(host) for host in rekey.hosts})
+        scene.lab("senders", "stop")
+        time.sleep(2)
+        progress.window_ends(time.time())
+        rekey.break_now(breaking.falls_back())
+        time.sleep(3)
+        run = rekey.begin("audit")
+        assert run.end() == 2
+        for text in ("_25._tcp.mx1.example.test.", "_25._tcp.mx2.example.test.", NS1):
+            assert text in run.said, f"{text} is not named:\n{run.output[-4000:]}"
+        rekey.lift()
+        zone.wait_in_step(time.monotonic() + 15)
+        time.sleep(IN_CACHES_AND_MORE)
+        run = rekey.begin("audit")
+        assert run.end() == 0, run.output[-3000:]
+        progress.began = rekey.stage.deliver()
+
+    def test_completed(self, rekey):
+        """It was, before the server fell back."""

@@ -1,0 +1,48 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults of the ACME server while a rekey runs. A failed attempt never costs a key or a record."""
+
+from __future__ import annotations
+
+import breaking
+import json
+from progress import Cases
+
+SERVER = "acme.example.test:14000"
+
+
+class TestAcme(Cases):
+    def test_acme_down(self, rekey):
+        rekey.break_now(breaking.acme_down())
+        refused(rekey, [SERVER, "nothing that is served has changed"])
+
+    def test_acme_cannot_validate(self, rekey):
+        rekey.break_now(breaking.challenge_fails("mx2"))
+        rekey.refused(says=["mx2.example.test: certbot did not obtain a certificate", "nothing that is served has changed"])
+        assert not rekey.changed()
+
+    def test_acme_refuses(self, rekey):
+        rekey.break_now(breaking.acme_spoils("refuse", rekey.stage.out))
+        refused(rekey, ["policy forbids issuing for this name"])
+
+    def test_acme_limits_the_rate(self, rekey):
+        rekey.break_now(breaking.acme_spoils("limit", rekey.stage.out))
+        refused(rekey, ["too many certificates"])
+
+    def test_certificate_issued_and_connection_lost(self, rekey):
+        rekey.break_now(breaking.acme_spoils("lose", rekey.stage.out))
+        refused(rekey, [])
+
+    def test_another_intermediate(self, rekey, stage):
+        """The next certificate comes from other issuers than the last, as those of real servers do."""
+        rekey.last_arguments = ("-e", json.dumps({"dane_acme_server": stage.about["acme"]["other_directory"]}))
+        run = rekey.complete(*rekey.last_arguments)
+        assert run.log.exists()
+
+
+def refused(rekey, says):
+    """Every host hears it, and nothing was made that anybody could see."""
+    rekey.refused(says=["certbot did not obtain a certificate", *says])
+    assert not rekey.changed()
