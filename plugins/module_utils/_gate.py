@@ -360,6 +360,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
                 objections=objections)
         if not write:
             return result
+        _check_answers(unit, outcomes, others, look, sleep)
         _check_command(unit.daemon.check, f"{unit.daemon.name} refuses its configuration; nothing was changed", run)
         # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
         ledger = ledger._replace(chains=ledger.chains.intend(new))
@@ -376,6 +377,27 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"], unit.timing))
         door.save(_with_retired(ledger, unit.expected_spki))
         return result
+
+
+def _check_answers(unit, outcomes, others, look, sleep):
+    # Of an endpoint that is silent nobody would see what it presents: the chain would be put back after the timeout, at
+    # every try. One lost packet is no silence; and where nobody presents anything, this may be what mends it.
+    silent = _silent(outcomes, others)
+    if silent and any(outcome["outcome"] == "chain" for outcome in outcomes):
+        sleep(1)
+        silent = _silent(look([outcome["endpoint"] for outcome in silent]), others)
+    else:
+        silent = []
+    if silent:
+        where = sorted({f"{_place(outcome)[0]} port {_place(outcome)[1]} ({outcome['detail']})" for outcome in silent})
+        raise RefusedError(
+            f"Cannot deploy to {unit.dest!r}: {'; '.join(where)} does not answer, so nobody could see what is presented there; "
+            "nothing was changed. See that the service runs and can be reached from this host, or name the address in "
+            "dane_waive if it is gone for good", silent=where)
+
+
+def _silent(outcomes, others):
+    return [outcome for outcome in outcomes if outcome["outcome"] == "silent" and _place(outcome) not in others]
 
 
 def _check_scope(unit):

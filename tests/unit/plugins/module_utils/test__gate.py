@@ -419,6 +419,30 @@ def test_nobody_answers_before_the_deployment(host):
     assert host.deploy()["changed"]
 
 
+def test_one_endpoint_is_silent_before_the_deployment(host):
+    """Nothing is swapped to and fro for an endpoint of which nobody would see what it presents."""
+    silent, look_around = endpoint(2)["address"], host.look
+    host.look = dead_at(host, silent)
+    error = refused(host)
+    assert f"{silent} port 25" in error.message and "dane_waive" in error.message and error.fields["silent"]
+    host.look = look_around
+    host.look = dead_at(host, silent, answers_after=1)
+    assert host.deploy()["changed"], "one lost packet is no silence"
+
+
+def dead_at(host, address, answers_after=99):
+    """A look to which this address is silent so many times."""
+    calls, look_around = [], host.look
+
+    def found(endpoints, **more):
+        calls.append(endpoints)
+        return [
+            {**one, "outcome": "silent", "chain": None, "detail": "timeout"}
+            if one["endpoint"]["address"] == address and len(calls) <= answers_after else one
+            for one in look_around(endpoints, **more)]
+    return found
+
+
 def test_what_is_presented_already_may_be_presented_again(tmp_path, monkeypatch):
     """Stale records match nothing; one endpoint presents the chain already and the other is being restarted."""
     host = Host(tmp_path, monkeypatch, file=FILE_B)
