@@ -23,7 +23,7 @@ import time
 
 from . import _chain, _dns, _gate, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
-from ._rollover import parse_waivers, waive_servers
+from ._rollover import Chain, may_deploy, parse_waivers, waive_servers
 from ._tlsa import owner_name
 
 CONFIGURATION = "/etc/mailops-dane/unit.json"
@@ -44,11 +44,22 @@ def main(arguments=None):
     commands.add_parser("look", help="look at DNS and endpoints, keep it in the ledger, then renew")
     status = commands.add_parser("status", help="what the ledger says; changes nothing")
     status.add_argument("--json", action="store_true", help="the ledger as JSON")
+    why = commands.add_parser("why", help="what the ledger knows of a record or key; changes nothing")
+    why.add_argument("what", metavar="RECORD-OR-KEY", help="the digest of a key or of a record's data, or how it begins")
+    why.add_argument("--json", action="store_true", help="the same as JSON")
+    commands.add_parser("check", help="whether the chain file may be presented, by the ledger (for ExecStartPre)")
     options = parser.parse_args(arguments)
     try:
         unit = read_configuration(options.config)
         if options.command == "status":
             say(json_status(unit) if options.json else text_status(unit, time.time()))
+            return 0
+        if options.command == "why":
+            found = why_of(unit, options.what, time.time())
+            say(json.dumps(found, indent=1) if options.json else "\n".join(found))
+            return 0
+        if options.command == "check":
+            say(check(unit, time.time()))
             return 0
         lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
         say(renew(unit, lineage, keep_look=options.command == "look"))
@@ -236,6 +247,98 @@ def _assemble(lineage, names):
     heap = _chain.load_certificates(_text(paths["chain"]), paths["chain"])
     now = time.time()
     return _chain.file_text(key, _chain.order(leaves[0], heap, names, now + VALID_FOR, now=now)).encode()
+
+
+# -------------------------------------------------------------------------------------------------------------- check
+
+
+def check(unit, now):
+    """Whether the chain file may be presented, by the ledger alone: a restored backup brings an old key back.
+
+    :param now: the time (seconds since the epoch). :returns: a sentence.
+    :raises ChainError: the file cannot be used. :raises RefusedError: its key is retired, or what may be published does
+        not match it.
+    """
+    path, timing = unit["chain_file"], _options.timing(unit["timing"])
+    bundle = _chain.load_pem(_text(path), path)
+    _chain.check_key_matches(bundle)
+    chain = Chain.from_dict(_chain.describe(bundle.certificates, unit["names"], now))
+    with _gate.open_ledger(_ledger(unit), write=False) as door:
+        ledger = door.ledger
+    if chain.spki in ledger.retired:
+        raise RefusedError(
+            f"Cannot present {path!r}: its key {chain.spki[:16]} was retired on this host, and its record may be gone. If a "
+            "backup brought it back, put back the file of the served key, or run rekey.yml")
+    replaced = ledger.chains.presented()
+    reasons = [
+        # How old the ledger is does not matter to a daemon that has to start: what it knows does.
+        reason for name in ledger.names for reason in may_deploy((chain,), name, replaced, now, timing).reasons
+        if reason["code"] == "version-unmatched"]
+    if reasons:
+        raise RefusedError(
+            f"Cannot present {path!r}: " + "; ".join(reason["text"] for reason in reasons) + ". Run rekey.yml or enable.yml",
+            reasons=reasons)
+    return f"{path} holds key {chain.spki[:16]}, which suits every record that may be seen"
+
+
+# ---------------------------------------------------------------------------------------------------------------- why
+
+
+def why_of(unit, what, now):
+    """What the ledger knows of a key or record: where it is seen, since when not, until when it matters.
+
+    :param what: hexadecimal digits, 8 at least: the beginning of a record's data or of a key's digest.
+    :returns: list of sentences.
+    :raises DaneError: not that, or nothing is known of it.
+    """
+    digits = "".join(what.split()[-1:]).lower().removeprefix("sha256:")
+    if len(digits) < 8 or set(digits) - set("0123456789abcdef"):
+        raise DaneError(f"Cannot look up {what!r}: expected 8 or more hexadecimal digits of a record's data or of a key")
+    timing = _options.timing(unit["timing"])
+    with _gate.open_ledger(_ledger(unit), write=False) as door:
+        ledger = door.ledger
+    found = [line for name in ledger.names for line in _why_records(ledger, name, digits, now, timing)]
+    found += _why_keys(ledger, digits, now, timing)
+    if not found:
+        raise DaneError(f"Cannot say anything about {what!r}: the ledger knows no record and no key that begins so")
+    return found
+
+
+def _why_records(ledger, name, digits, now, timing):
+    ours = ledger.published_at(name.owner)
+    seen = name.may_be_seen(now, timing)
+    for record in sorted({record for one in seen for record in one.version.records}):
+        if not record.data.removeprefix("sha256:").startswith(digits):
+            continue
+        holds = "ours" if record in ours else "not ours, so never withdrawn by us"
+        yield f"{name.owner} {str(record)[:40]} is {name.state(record, now, timing)}, {holds}"
+        for one in seen:
+            has = "has it" if record in one.version.records else "does not have it"
+            if one.servers:
+                where = "is served by " + ", ".join(sorted(one.servers))
+            elif one.gone_since is None:
+                where = "may be published at any moment, or is not known to be gone"
+            else:
+                where = f"may be in caches for {one.gone_since + timing.lifetime(one.version.ttl) - now:.0f} s more"
+            yield f"  a version with TTL {one.version.ttl} that {has} {where}"
+
+
+def _why_keys(ledger, digits, now, timing):
+    for one in ledger.chains.may_be_seen(now, timing):
+        if one.chain.spki.startswith(digits):
+            if one.endpoints:
+                where = f"is presented at {len(one.endpoints)} endpoints"
+            elif one.gone_since is None:
+                where = "is in the chain file or about to be presented"
+            else:
+                where = f"may be met for {one.gone_since + timing.linger - now:.0f} s more"
+            yield f"key {one.chain.spki[:16]} ({one.chain.algorithm}) {where}"
+    for spki in sorted(ledger.retired):
+        if spki.startswith(digits):
+            yield f"key {spki[:16]} is retired: it was served once and is never served or published again"
+    operation = ledger.operation
+    if operation and operation.target_spki.startswith(digits):
+        yield f"key {operation.target_spki[:16]} is what {operation.kind} {operation.id} is about, which is open"
 
 
 # ------------------------------------------------------------------------------------------------------------- status

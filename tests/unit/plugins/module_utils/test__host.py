@@ -735,3 +735,71 @@ def test_certbot_and_the_journal_hear_what_the_gate_says(collection_root, tmp_pa
     assert {"stdout": done.stdout, "stderr": done.stderr} == {
         "stdout": "", "stderr": "", channel: "renew /live/x y -n $HOME\n"}
     assert (tmp_path / "journal").read_text() == f"-t|dane-gate|-p|{level}|--|renew /live/x y -n $HOME|"
+
+
+# ------------------------------------------------------------------------------------------------------------ check, why
+
+
+def test_the_chain_file_that_is_served_may_be_presented(host, gate):
+    code, said = gate("check")
+    assert code == 0 and f"key {three_one_one('A').data[:16]}" in said
+
+
+def test_by_an_old_ledger_too(host, gate):
+    host.remember(30 * DAY)
+    assert gate("check")[0] == 0
+
+
+def test_a_key_that_came_back_with_a_backup(host, gate):
+    ledger = host.ledger._replace(retired=frozenset({three_one_one("A").data}))
+    (host.state / "ledger.json").write_text(json.dumps(ledger.to_dict()))
+    code, said = gate("check")
+    assert code == 1 and "was retired on this host" in said and "rekey.yml" in said
+
+
+def test_a_key_without_a_record(host, gate):
+    host.remember(0, version(three_one_one("B")))
+    code, said = gate("check")
+    assert code == 1 and OWNER in said and "is still served by 192.0.2.1" in said
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nMII"])
+def test_a_chain_file_that_is_none(host, gate, text):
+    host.chain_file.write_text(text)
+    code, said = gate("check")
+    assert code == 1 and str(host.chain_file) in said
+
+
+def test_check_and_why_change_nothing(host, gate):
+    before = {path: path.read_bytes() for path in host.directory.rglob("*") if path.is_file()}
+    gate("check")
+    gate("why", three_one_one("A").data)
+    assert {path: path.read_bytes() for path in before} == before and not host.reloads
+
+
+def test_why_tells_of_records_and_keys(host, hook, gate):
+    host.remember(60, V_AB)
+    host.dns = lambda: [look(time.time(), V_A)]
+    hook()
+    a, b = three_one_one("A"), three_one_one("B")
+    operation = Operation("20260101", "rekey", b.data, 1.0)
+    ledger = host.ledger.with_published(OWNER, [a])._replace(operation=operation, retired=frozenset({"cd" * 32}))
+    (host.state / "ledger.json").write_text(json.dumps(ledger.to_dict()))
+    code, said = gate("why", f"3 1 1 {a.data[:20]}")
+    assert code == 0 and f"{OWNER} {str(a)[:40]} is OMNIPRESENT, ours" in said
+    assert re.search(r"a version with TTL 10 that has it is served by 192\.0\.2\.1$", said, re.MULTILINE)
+    assert re.search(r"a version with TTL 10 that has it may be in caches for (20|21) s more", said)
+    assert f"key {a.data[:16]} (ecdsa) is presented at 4 endpoints" in said
+    said = gate("why", b.data)[1]
+    assert "is UNRETENTIVE, not ours" in said and "that does not have it is served by" in said
+    assert "is what rekey 20260101 is about" in said
+    assert "is retired" in gate("why", "cdcdcdcd")[1]
+    assert json.loads(gate("why", "--json", a.data)[1])[0].startswith(OWNER)
+
+
+@pytest.mark.parametrize(("what", "word"), [
+    ("abc", "8 or more hexadecimal digits"), ("no record", "8 or more hexadecimal"), ("", "8 or more hexadecimal"),
+    ("0123456789", "knows no record and no key")])
+def test_why_of_what_is_not_there(gate, what, word):
+    code, said = gate("why", what)
+    assert code == 1 and word in said
