@@ -60,6 +60,7 @@ class ActionModule(ActionBase):
                     return {**result, "waited": waited}
                 text = state = result.get("msg", "the look failed")
             else:
+                _check_result(result)
                 # The clock that looks against one that nobody can set: a jump ahead would end the wait too early.
                 before, offset = offset, result["now"] - self.clock()
                 if before is not None and abs(offset - before) > JUMP:
@@ -109,6 +110,23 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 f"Cannot go on under strategy {strategy!r}: every host would look and wait for itself. Use the linear "
                 "strategy for this play")
+
+
+def _check_result(result):
+    """Make sure that a result is one of this module: whoever guesses what an answer means may guess a yes."""
+    try:
+        _wait.progress(result), _wait.standing(result), _wait.last_words(result)
+        answer, times = result["answer"], [result["now"], result["answer"]["safe_at"]]
+        memories = {str(name["name"]): name["memory"] for name in result["names"]}
+        understood = isinstance(answer["yes"], bool) and all(isinstance(one, dict) for one in memories.values()) and all(
+            moment is None or isinstance(moment, (int, float)) and 0 <= moment < 1e11 for moment in times)
+        understood = understood and times[0] is not None
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        understood = False
+    if not understood:
+        raise AnsibleActionFail(
+            f"Cannot go on: the module {MODULE} returned what this action does not understand: {result!r:.300}. Is another "
+            "version of the collection installed beside this one?")
 
 
 def _seconds(args, name, default):

@@ -88,6 +88,16 @@ def handshake_timeout(seconds):
     return seconds
 
 
+def paths(*given):
+    """Paths that may be none (None).
+
+    :raises DaneError: one that no file can have.
+    """
+    for path in given:
+        if path is not None and "\0" in path:
+            raise DaneError(f"Cannot use {path!r:.200}: a path has no NUL in it")
+
+
 def looks(given):
     """The option ``looks``: a list of looks at the DNS, each of which a memory could take in.
 

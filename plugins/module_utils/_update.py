@@ -230,7 +230,11 @@ class Door:
 
     def retiring(self, owner):
         """Whether the last record may go."""
-        return bool(self.views.get(owner, {}).get("retiring"))
+        try:
+            return _flag(self.views.get(owner, {}), "retiring", False)
+        except ValueError:
+            # What is wrong with it is said by ask().
+            return False
 
     def ask(self, owner, before, after):
         """Ask about one change.
@@ -243,18 +247,20 @@ class Door:
         try:
             chains = [Chain.from_dict(chain) for chain in view["chains"]]
             served = [Version.from_dict(version) for version in view.get("versions") or ()]
-            age = self.clock() - float(view["seen_at"])
-            gone_at = {str(chain): float(until) for chain, until in (view.get("gone_at") or {}).items()}
+            age = self.clock() - _time(view["seen_at"])
+            gone_at = {str(chain): _time(until) for chain, until in (view.get("gone_at") or {}).items()}
+            known = _flag(view, "chains_known", True)
+            empty_is_fine = _flag(view, "enabling", False) or _flag(view, "retiring", False)
         except (KeyError, TypeError, ValueError, AttributeError, DaneError) as exc:
-            self._refuse(owner, f"the view of its endpoints cannot be read: {type(exc).__name__}: {exc}", None)
+            cause = f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
+            self._refuse(owner, f"the view of its endpoints cannot be read: {cause}", None)
         if abs(age) > self.max_age:
             how = f"is {age:.0f} s old" if age > 0 else f"was taken {-age:.0f} s from now (do the clocks differ?)"
             self._refuse(owner, f"the view of its endpoints {how}, and what is more than {self.max_age} s away is no "
                          "evidence of the present. Look again", None)
         answer = may_publish(
             _version(owner, after), chains, served + [_version(owner, before)], owner,
-            empty_is_fine=bool(view.get("enabling") or view.get("retiring")),
-            chains_known=bool(view.get("chains_known", True)), gone_at=gone_at)
+            empty_is_fine=empty_is_fine, chains_known=known, gone_at=gone_at)
         self.answers[owner] = answer
         if not answer.yes:
             self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)
@@ -262,6 +268,25 @@ class Door:
     @staticmethod
     def _refuse(owner, cause, answer):
         raise RefusedError(f"Cannot publish at {owner!r}: {cause}", owner=owner, answer=answer and answer.to_dict())
+
+
+def _time(value):
+    # With NaN, which YAML can write, every comparison is false, also the one that asks whether a view is too old.
+    number = float(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < 1e11:
+        raise ValueError(f"expected seconds since the epoch, found {value!r:.60}")
+    return float(number)
+
+
+def _flag(view, name, default):
+    # Nobody has checked what is in a view: the text "false" must not count as true.
+    value = view.get(name, default)
+    word = str(value).strip().lower()
+    if isinstance(value, (bool, int, str)) and word in ("true", "yes", "on", "1"):
+        return True
+    if value is None or isinstance(value, (bool, int, str)) and word in ("false", "no", "off", "0", ""):
+        return bool(default) if value is None else False
+    raise ValueError(f"expected true or false for {name}, found {value!r:.60}")
 
 
 def _version(owner, served):
@@ -308,15 +333,17 @@ class Rfc2136:
         :param key_secret: base64 (str). It appears in no message and no error.
         :param timeout: seconds that an update may take; questions have the timeout of ``settings``.
         :param settings: ``_dns.Settings``.
-        :raises UpdateError: the key cannot be used.
+        :raises UpdateError: the key or the port cannot be used. :raises DnsError: the timeout cannot.
         """
         _dns.require_library()
-        self.server = str(server)
-        self.port = int(port)
+        if not 1 <= port <= 65535:
+            raise UpdateError(f"Cannot send updates to {server!r}: port {port!r:.60} is not in 1..65535")
+        self.server = str(server).strip()
+        self.port = port
         self.name = _dns.show_server(self.server, self.port)
         self.key = _key(key_name, key_algorithm, key_secret) if key_name else None
         self.settings = settings or _dns.Settings()
-        self.timeout = float(timeout)
+        self.timeout = _dns.check_seconds("timeout", timeout)
         self.addresses = None
 
     def read(self, zone, owner):

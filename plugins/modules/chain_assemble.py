@@ -211,6 +211,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _tlsa
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError, RecordError
 
+MOST_SECONDS = 100 * 366 * 86400
 PEM_SUFFIXES = (".pem", ".crt", ".cer")
 
 
@@ -253,8 +254,9 @@ def assemble(module):
     combinations = wanted_combinations(params["combinations"])
     if not params["base_domains"]:
         raise ChainError("Cannot check names: base_domains is empty, expected at least one name")
-    if params["valid_for"] < 0:
-        raise ChainError(f"Cannot use valid_for={params['valid_for']}: it must not be negative")
+    if not 0 <= params["valid_for"] < MOST_SECONDS:
+        raise ChainError(f"Cannot use valid_for={params['valid_for']!r:.60}: it must not be "
+                         + ("negative" if params["valid_for"] < 0 else f"more than {MOST_SECONDS} (100 years)"))
     key = _chain.load_pem(read(params["privatekey_path"]), params["privatekey_path"]).key
     if key is None:
         raise ChainError(f"Cannot use {params['privatekey_path']!r}: found no private key in it")
@@ -346,7 +348,8 @@ def facts_of_file(content, path):
 
 def write(module, key, certificates):
     """Bring the file to be what it should be; what changed, and the difference in facts."""
-    dest = module.params["dest"]
+    # Ansible's own functions do not get along with a bare name.
+    dest = os.path.abspath(module.params["dest"])
     if os.path.islink(dest) or os.path.isdir(dest):
         kind = "a symbolic link" if os.path.islink(dest) else "a directory"
         raise ChainError(f"Cannot write {dest!r}: it is {kind}, expected a file or nothing")
@@ -361,6 +364,14 @@ def write(module, key, certificates):
     if changed and not module.check_mode:
         replace(module, dest, content, arguments)
     return {"changed": module.set_fs_attributes_if_different(arguments, changed, diff), "diff": diff}
+
+
+def move(module, temporary, dest):
+    try:
+        module.atomic_move(temporary, dest, unsafe_writes=bool(module.params["unsafe_writes"]), keep_dest_attrs=False)
+    except Exception as exc:
+        # ansible-core 2.19 raises just this where older ones end the module.
+        raise ChainError(f"Cannot write {dest!r}: {exc.__cause__ or exc}") from exc
 
 
 def replace(module, dest, content, arguments):
@@ -381,9 +392,9 @@ def replace(module, dest, content, arguments):
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        module.atomic_move(temporary, dest, unsafe_writes=bool(module.params["unsafe_writes"]), keep_dest_attrs=False)
-    except OSError as exc:
-        raise ChainError(f"Cannot write {dest!r}: {exc.strerror}") from exc
+        move(module, temporary, dest)
+    except (OSError, ValueError) as exc:
+        raise ChainError(f"Cannot write {dest!r}: {getattr(exc, 'strerror', None) or exc}") from exc
     finally:
         os.umask(before)
 

@@ -182,6 +182,7 @@ def main():
     if not _chain.HAS_CRYPTOGRAPHY:
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
+        _options.paths(params["src"], params["dest"], params["ledger"])
         result = _gate.deploy(_gate.Deployment(
             candidate=params["src"], dest=params["dest"], looks=_options.looks(params["looks"]),
             endpoints=_options.endpoints(params["names"], params["services"]),

@@ -220,19 +220,21 @@ def main():
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
         _gate.check_clock(params["clock"])
+        _options.paths(params["path"], params["chain_file"])
         _options.looks(params["looks"])
         _options.published(params["published"])
         _options.key_digests(params["retire"], "retire")
         look = _gate.look_with(parse_waivers(params["waive"]))
         endpoints = _gate.with_left(params["path"], _options.endpoints(params["names"], params["services"]))
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
+        # Before anything is noted: what cannot be read fails here.
+        file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],
             published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
             write=not module.check_mode,
             chain_file=params["chain_file"])
-        file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:
