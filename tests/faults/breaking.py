@@ -84,12 +84,6 @@ def acme_down():
         "chain in { type filter hook input priority 0; tcp dport 14000 reject with tcp reset; }"))
 
 
-def challenge_fails(host):
-    """The ACME server cannot reach the host to validate."""
-    return rules(host, "no_http", (
-        "chain in { type filter hook input priority 0; tcp dport 80 reject with tcp reset; }"))
-
-
 def resolver_fails():
     """The resolver of controller and hosts answers SERVFAIL for the zone."""
     control = "unbound-control -s /run/unbound.ctl -q"

@@ -19,7 +19,7 @@ class Progress:
     def __init__(self, stage):
         self.stage = stage
         self.passed, self.failed, self.windows = [], [], []
-        self.broken = None
+        self.broken = False
         self.began = None
 
     def pytest_runtest_logreport(self, report):

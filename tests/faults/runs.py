@@ -134,7 +134,7 @@ class Run:
 
     def check(self):
         """What holds for any run, however it ended."""
-        for trace in ("Traceback", "MODULE FAILURE", "unexpected error", "Unexpected failure"):
+        for trace in ("Traceback", "MODULE FAILURE", "Unexpected Exception", "Unexpected failure"):
             assert trace not in self.output, f"it said {trace!r}:\n{self.output[-4000:]}"
         assert self.stage.about["tsig"]["secret"] not in self.output
 
