@@ -97,7 +97,6 @@ class OpenLedger:
         except OSError as exc:
             raise LedgerError(f"Cannot write the ledger {self.path!r}: {exc.strerror}; it is as it was") from exc
 
-
     def _aside(self):
         # What cannot be read may still tell a person something. One is kept: the first may be the last that was good.
         return self.path + ".unreadable"

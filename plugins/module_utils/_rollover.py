@@ -988,7 +988,7 @@ class Ledger(NamedTuple):
         :raises LedgerError: it is not that, or of another format.
         """
         found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        if type(found) is not int or found != LEDGER_FORMAT:
+        if isinstance(found, (bool, float)) or found != LEDGER_FORMAT:
             raise LedgerError(f"Cannot read the ledger: expected format {LEDGER_FORMAT}, found {found!r:.60}")
         try:
             clock = data["clock"]
