@@ -331,8 +331,8 @@ class _Look(NamedTuple):
 
     ``gave``: each source that answered, and what it gave (a set, which may be empty). ``silent``: those that did not.
     ``ttls``: TTL of what leads to a source. ``left``: those asked only because caches may still lead to them.
-    ``evidence``: whether the look may prove that something has gone. ``families``: the IP versions that the operator
-    has looked at; empty for all.
+    ``waived``: those that the operator says need not be heard. ``evidence``: whether the look may prove that something
+    has gone.
     """
 
     at: float
@@ -340,8 +340,8 @@ class _Look(NamedTuple):
     silent: FrozenSet[str]
     ttls: dict
     left: FrozenSet[str]
+    waived: FrozenSet[str]
     evidence: bool = True
-    families: Tuple[int, ...] = ()
 
 
 def _take_in(seen, sources, look, timing):
@@ -377,12 +377,15 @@ def _take_in(seen, sources, look, timing):
     return tuple(after), tuple(sources), tuple(sorted(unanswered))
 
 
+def _first_words(before, after, look):
+    """Whether a source of which nothing was known is heard, or counts no longer: what it gave before is not known."""
+    return bool(set(before) - set(after) - look.waived)
+
+
 def _still_led_to(sources, look, timing):
     """The known sources that senders may still be led to, by key."""
     found = {}
     for source in sources:
-        if look.families and (6 if ":" in source.key else 4) not in look.families:
-            continue
         if source.key in look.ttls and source.key not in look.left:
             # A resolver's TTLs count down, and one that was lowered is still cached as it was: the longest counts.
             found[source.key] = Source(source.key, max(source.ttl, look.ttls[source.key]))
@@ -464,7 +467,7 @@ class Name(NamedTuple):
             at, security = _time(look["taken_at"]), _text(look["security"])
             ends = [_time(server["rrsig_expires"]) for server in look["servers"] if server.get("rrsig_expires") is not None]
             found, lame = self._sort(look["servers"], at, timing)
-            found = found._replace(evidence=security == "secure", families=tuple(_list(look.get("ip_versions", ()))))
+            found = self._out_of_sight(found._replace(evidence=security == "secure"), _list(look.get("ip_versions", ())))
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot take in the look {str(look):.80} at {self.owner!r}: {_cause(exc)}") from exc
         if self.looked_at is not None and at < self.looked_at:
@@ -474,12 +477,12 @@ class Name(NamedTuple):
         versions = tuple(SeenVersion(*one) for one in versions)
         return self._replace(
             versions=versions, sources=sources, lame=lame, unanswered=unanswered, looked_at=at, security=security,
-            signed_until=min(ends, default=None), unknown_until=max(
-                self.unknown_until, self._history_unknown_until(at, found, versions, timing, nothing_before)))
+            signed_until=min(ends, default=None), unknown_until=max(self.unknown_until, self._history_unknown_until(
+                at, _first_words(self.unanswered, unanswered, found), versions, timing, nothing_before)))
 
     def _sort(self, servers, at, timing):
         """The servers' words as :class:`_Look`, and the servers that answered without authority."""
-        gave, silent, ttls, left, lame = {}, set(), {}, set(), {}
+        gave, silent, ttls, left, waived, lame = {}, set(), {}, set(), set(), {}
         before = {address: (since, looks) for address, since, looks in self.lame}
         for server in servers:
             address = _text(server["address"])
@@ -497,15 +500,23 @@ class Name(NamedTuple):
                 silent.add(address)
                 if address in before:
                     lame[address] = before[address]
-            elif server["outcome"] != "waived":
+            elif server["outcome"] == "waived":
+                waived.add(address)
+            else:
                 raise ValueError(f"{server['outcome']!r:.60} is no outcome")
-        found = _Look(at, gave, frozenset(silent), ttls, frozenset(left))
+        found = _Look(at, gave, frozenset(silent), ttls, frozenset(left), frozenset(waived))
         return found, tuple((address, *lame[address]) for address in sorted(lame))
 
-    def _history_unknown_until(self, at, found, versions, timing, nothing_before):
+    def _out_of_sight(self, look, ip_versions):
+        """The look with the sources waived whose IP version the operator does not look at any more."""
+        hidden = {source.key for source in self.sources if ip_versions and (6 if ":" in source.key else 4) not in ip_versions}
+        return look._replace(
+            ttls={**dict.fromkeys(hidden, 0), **look.ttls}, left=look.left | hidden, waived=look.waived | hidden)
+
+    def _history_unknown_until(self, at, first_words, versions, timing, nothing_before):
         first = self.looked_at is None
         stale = not first and at - self.looked_at > timing.look_max_age
-        if not (first or stale or set(found.gave).intersection(self.unanswered)):
+        if not (first or stale or first_words):
             return 0.0
         if nothing_before or not first and not stale and not self.unknown_until:
             # The name is being enabled: what a server is late to say for the first time is that there is nothing.
@@ -711,7 +722,7 @@ class Chains(NamedTuple):
         # What a host is about to present is decided under its lock: no look comes in between.
         chains, sources, unanswered = _take_in([(*seen, 0.0) for seen in self.chains], sources, look, timing)
         looked_at, unknown_until = self.looked_at, self.unknown_until
-        if set(look.gave).intersection(self.unanswered) or looked_at is None and not nothing_before:
+        if _first_words(self.unanswered, unanswered, look) or looked_at is None and not nothing_before:
             unknown_until = look.at + timing.linger
         if look.ttls and not unanswered:
             looked_at = look.at
@@ -720,7 +731,7 @@ class Chains(NamedTuple):
     @staticmethod
     def _sort(outcomes):
         """The outcomes as :class:`_Look`."""
-        gave, silent, ttls, left, at = {}, set(), {}, set(), 0.0
+        gave, silent, ttls, left, waived, at = {}, set(), {}, set(), set(), 0.0
         for outcome in outcomes:
             endpoint, found = outcome["endpoint"], outcome["outcome"]
             key, at = endpoint_key(endpoint), max(at, _time(outcome["at"]))
@@ -733,10 +744,12 @@ class Chains(NamedTuple):
                 gave.setdefault(key, set()).add(Chain.from_dict(outcome["chain"]))
             elif found in ("no-chain-for-algorithm", "no-tls"):
                 gave.setdefault(key, set())
-            elif found != "waived":
+            elif found == "waived":
+                waived.add(key)
+            else:
                 raise ValueError(f"{found!r:.60} is no outcome")
         # Of several handshakes with one endpoint those that succeed say what it presents.
-        return _Look(at, gave, frozenset(silent - set(gave)), ttls, frozenset(left))
+        return _Look(at, gave, frozenset(silent - set(gave)), ttls, frozenset(left), frozenset(waived))
 
     def intend(self, chain):
         """Note that this chain is about to be presented: it may be seen from now on."""

@@ -934,3 +934,35 @@ def test_when_the_last_chain_in_the_way_can_no_longer_be_met_is_said():
     later = may_publish(left, [A, C, B], served, gone_at={A.id: T0 + 7, C.id: T0 + 9})
     assert not later.yes and later.safe_at == T0 + 9
     assert may_publish(left, [A, C, B], served, gone_at={A.id: T0 + 7}).safe_at is None
+
+
+# --------------------------------------------------------------------------------------------------- never heard, and gone
+
+
+def test_what_a_server_gave_that_was_never_heard_is_not_known_when_it_counts_no_longer():
+    name = seen(look(T0, V_AB, "silent"))
+    gone = name.observe(look(T0 + 5, V_AB), TIMING)
+    assert gone.unanswered == ("192.0.2.2",) and not gone.unknown_until
+    ended = gone.observe(look(T0 + 6, V_AB), TIMING)
+    assert not ended.unanswered and ended.unknown_until == T0 + 6 + TIMING.ceiling
+    assert codes(deploy(ended, T0 + 6)) == ["history-unknown"]
+
+
+def test_an_ip_version_that_is_not_looked_at_is_out_of_sight_not_leaving():
+    first = look(T0, V_AB, V_A, "silent")
+    first["servers"][1]["address"], first["servers"][2]["address"] = "2001:db8::1", "2001:db8::2"
+    name = seen(first)
+    later = name.observe({**look(T0 + 5, V_AB), "ip_versions": [4]}, TIMING)
+    assert not later.leaving() and not later.unanswered and not later.unknown_until
+    assert deploy(later, T0 + 5).safe_at == T0 + 5 + 21
+    both = name.observe({**look(T0 + 5, V_AB), "ip_versions": [4, 6]}, TIMING)
+    assert both.leaving() == ["2001:db8::1", "2001:db8::2"] and both.unanswered == ("2001:db8::2",)
+
+
+def test_an_endpoint_that_is_heard_for_the_first_time_may_have_presented_anything():
+    chains = presented([outcome(T0, A, 1), outcome(T0, "silent", 2)])
+    assert not chains.known(T0 + 900)
+    heard = chains.observe([outcome(T0 + 5, A, 1), outcome(T0 + 5, A, 2)], TIMING, True)
+    assert heard.unknown_until == T0 + 35 and not heard.known(T0 + 34) and heard.known(T0 + 35)
+    waived = chains.observe([outcome(T0 + 5, A, 1), outcome(T0 + 5, "waived", 2)], TIMING, True)
+    assert waived.known(T0 + 5)
