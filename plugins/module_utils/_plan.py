@@ -117,7 +117,8 @@ def views(hosts, now, enabling=False):
             "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))],
             "chains_known": known, "seen_at": min(times),
             "gone_at": {chain: until for chain, until in gone_at.items() if until is not None},
-            "versions": [version.to_dict() for version in memory(hosts, owner).served()], "enabling": enabling,
+            "versions": [version.to_dict() for version in memory(hosts, owner).served()],
+            "security": memory(hosts, owner).security, "enabling": enabling,
         }
     return found
 

@@ -188,7 +188,7 @@ def all_of(answers):
     return Answer("no worse" if any(answer.verdict == "no worse" for answer in answers) else "yes", reasons)
 
 
-def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None):
+def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None, security="secure"):
     """May the RRset at this owner name become ``new`` now? (RFC 7671 section 8)
 
     :param new: the :class:`Version` to be.
@@ -198,9 +198,12 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     :param chains_known: whether a complete look at the endpoints stands behind ``chains``.
     :param gone_at: id of a chain to the time (epoch seconds) from which it can no longer be met; a chain that is not in
         it is still presented.
+    :param security: of the zone, as the last look found it.
     :returns: :class:`Answer`.
     """
     served, chains = list(served), list(chains)
+    if security != "secure" and new.usable:
+        return Answer("no", (_not_secure(owner, security),))
     if not new.usable and not empty_is_fine and any(version.usable for version in served):
         return Answer("no", (_reason(
             "empty", owner, "would be left without a usable record: an outage to mandatory senders, a downgrade to "
@@ -303,6 +306,11 @@ def _version_unmatched(chain, name, seen, now, timing):
 
 def _reason(code, owner, text, until=None, **more):
     return {"code": code, "owner": owner, "text": f"{owner}: {text}", "until": until, **more}
+
+
+def _not_secure(owner, security):
+    return _reason("not-secure", owner, f"the answer is {security or 'unknown'}, not secure: DANE needs a signed zone that "
+                   "validates", security=security)
 
 
 def _show(version):
@@ -566,9 +574,7 @@ class Name(NamedTuple):
         """Why nothing may be decided about this name at all (list of reason dicts); empty when all is well."""
         found = self.stale(now, timing.view_max_age, timing)
         if not found and self.security != "secure":
-            found.append(_reason(
-                "not-secure", self.owner, f"the answer is {self.security or 'unknown'}, not secure: DANE needs a signed "
-                "zone that validates", security=self.security))
+            found.append(_not_secure(self.owner, self.security))
         needed = now + timing.lifetime(max((version.ttl for version in self.served()), default=0))
         if self.signed_until is not None and self.signed_until < needed:
             found.append(_reason(

@@ -217,8 +217,8 @@ class Door:
     """Asks ``may_publish`` about each change, with the view of the endpoints that the caller has.
 
     A view is the JSON form ``{"chains": [chain], "chains_known": bool, "versions": [version], "seen_at": epoch,
-    "enabling": bool, "retiring": bool, "gone_at": {chain id: epoch}}`` by owner name. All but ``chains`` and ``seen_at``
-    may be left out.
+    "enabling": bool, "retiring": bool, "gone_at": {chain id: epoch}, "security": str}`` by owner name. All
+    but ``chains`` and ``seen_at`` may be left out.
     """
 
     def __init__(self, views, clock):
@@ -260,7 +260,8 @@ class Door:
                          "evidence of the present. Look again", None)
         answer = may_publish(
             _version(owner, after), chains, served + [_version(owner, before)], owner,
-            empty_is_fine=empty_is_fine, chains_known=known, gone_at=gone_at)
+            empty_is_fine=empty_is_fine, chains_known=known, gone_at=gone_at,
+            security=str(view.get("security", "secure")))
         self.answers[owner] = answer
         if not answer.yes:
             self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)

@@ -966,3 +966,9 @@ def test_an_endpoint_that_is_heard_for_the_first_time_may_have_presented_anythin
     assert heard.unknown_until == T0 + 35 and not heard.known(T0 + 34) and heard.known(T0 + 35)
     waived = chains.observe([outcome(T0 + 5, A, 1), outcome(T0 + 5, "waived", 2)], TIMING, True)
     assert waived.known(T0 + 5)
+
+
+@pytest.mark.parametrize("security", ["insecure", "bogus", "unreachable", ""])
+def test_nothing_is_published_in_a_zone_that_does_not_validate(security):
+    assert codes(may_publish(V_AB, [A], [V_A], security=security)) == ["not-secure"]
+    assert may_publish(EMPTY, [A], [V_A], empty_is_fine=True, security=security).yes, "leaving DANE is always possible"

@@ -212,3 +212,10 @@ def test_a_deployment_at_any_moment_of_a_withdrawal(world, moment):
         refusals.append(exc)
     perhaps_deploy()
     assert len(refusals) == 1 and not shared.mismatches()
+
+
+def test_a_zone_that_does_not_validate(world):
+    shared = world(files=(FILE_B, FILE_B))
+    view = _plan.views(shared.plan(), shared.now)
+    view[OWNER]["security"] = "bogus"
+    shared.refused("absent", [A311], "bogus, not secure", view=view)
