@@ -155,8 +155,9 @@ def endpoints(names, services):
             owner_name(entry["name"], service["port"])
         if not entry["addresses"]:
             raise DaneError(f"Cannot look at {entry['name']!r}: it has no address")
-        if not 0 <= (entry.get("ttl") or 0) < 1 << 32:
-            raise DaneError(f"Cannot look at {entry['name']!r}: ttl {entry['ttl']!r:.60} is not in 0..4294967295")
+        ttl = entry.get("ttl") or 0
+        if not isinstance(ttl, int) or not 0 <= ttl < 1 << 32:
+            raise DaneError(f"Cannot look at {entry['name']!r}: ttl {ttl!r:.60} is not in 0..4294967295")
         found += [{**endpoint, "ttl": entry.get("ttl") or 0}
                   for endpoint in _probe.endpoints_of(entry["name"], entry["addresses"], services)]
     return found
