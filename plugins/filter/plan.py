@@ -74,6 +74,7 @@ class FilterModule:
             "dane_publish": publish,
             "dane_withdraw": withdraw,
             "dane_absent": absent,
+            "dane_agreed": _plan.agreed,
             "dane_views": views,
             "dane_linger_seconds": linger_seconds,
             "dane_memories": _plan.memories,

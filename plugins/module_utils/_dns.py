@@ -664,8 +664,9 @@ class _Session:
 
     async def _own_servers(self, zone):
         """The zone's own NS RRset: (set of names or None, TTL)."""
-        rrset = (await self.resolve(zone, dns.rdatatype.NS)).rrset(zone, dns.rdatatype.NS)
-        return ({rdata.target for rdata in rrset}, rrset.ttl) if rrset else (None, 0)
+        answer = await self.resolve(zone, dns.rdatatype.NS)
+        rrset = answer.rrset(zone, dns.rdatatype.NS)
+        return ({rdata.target for rdata in rrset}, _whole_ttl(answer.message.answer, rrset)) if rrset else (None, 0)
 
     async def _server(self, name, glue, ttl=0):
         """All addresses of one server name (list of :class:`Server`): the resolver's, and the parent's glue."""
@@ -1202,19 +1203,25 @@ def _addresses_in(message):
 def _path(message, name):
     """The sum of the TTLs along the path in a resolver's answer, and its names: (seconds, tuple of str).
 
-    A resolver's TTLs count down: this is how long from now the answer is kept there, not what the zone says.
+    A resolver's TTLs count down; where there is a signature, it says what the zone does (RFC 4034 section 3.1.4).
     """
     ttl, names = 0, [_text(name)]
     while True:
         alias = _find(message.answer, name, dns.rdatatype.CNAME)
         if alias is None or len(names) > LONGEST_PATH:
             break
-        ttl += alias.ttl
+        ttl += _whole_ttl(message.answer, alias)
         name = alias[0].target
         names.append(_text(name))
-    rest = [rrset.ttl for rrset in message.answer if rrset.name == name and rrset.rdtype not in (
+    rest = [_whole_ttl(message.answer, rrset) for rrset in message.answer if rrset.name == name and rrset.rdtype not in (
         dns.rdatatype.RRSIG, dns.rdatatype.CNAME)]
     return ttl + max(rest, default=0), tuple(names)
+
+
+def _whole_ttl(section, rrset):
+    return max([rrset.ttl] + [
+        signature.original_ttl for found in section for signature in found
+        if found.rdtype == dns.rdatatype.RRSIG and found.name == rrset.name and found.covers == rrset.rdtype])
 
 
 def _worst(securities):

@@ -170,15 +170,15 @@ def _replace_file(path, content, mode, owner=None):
 # ----------------------------------------------------------------------------------------------------------- take note
 
 
-def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, settled=(), published=None,
+def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, settled=None, published=None,
          outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None):
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
     :param memories: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
     :param nothing_before: the names are being enabled: see ``_rollover.Name.observe``.
-    :param intents: owner name to version (JSON form) that is about to be published.
-    :param settled: owner names at which what was about to be published has been.
+    :param intents: owner name to the versions (JSON form) that are about to be published.
+    :param settled: the same, for those that have been published or will not be.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
     :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{}`` to close.
@@ -192,10 +192,10 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     with open_ledger(path, write=write, clock=clock) as door:
         before = door.ledger
         ledger = _with_dns(before, timing, looks, memories, nothing_before)
-        for owner, version in (intents or {}).items():
-            ledger = ledger.with_name(ledger.name(owner).intend(Version.from_dict(version), clock(), timing))
-        for owner in settled:
-            ledger = ledger.with_name(ledger.name(owner).settled())
+        for owner, version in _versions(intents):
+            ledger = ledger.with_name(ledger.name(owner).intend(version, clock(), timing))
+        for owner, version in _versions(settled):
+            ledger = ledger.with_name(ledger.name(owner).settled(version))
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
@@ -206,14 +206,24 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         if operation is not None:
             ledger = ledger._replace(operation=_operation(before.operation, operation))
         ledger = ledger._replace(retired=ledger.retired | frozenset(retire))
-        now = clock()
-        ledger = ledger._replace(
-            names=tuple(name.pruned(now, timing) for name in ledger.names), chains=ledger.chains.pruned(now, timing))
+        if looks or memories or outcomes:
+            # Not by whoever only reads: the timing may not be that of this host.
+            now = clock()
+            ledger = ledger._replace(
+                names=tuple(name.pruned(now, timing) for name in ledger.names), chains=ledger.chains.pruned(now, timing))
         if write and ledger != before:
             door.save(ledger)
             ledger = door.ledger
         changed = any(getattr(ledger, part) != getattr(before, part) for part in ("operation", "published", "retired"))
         return ledger, changed, door.lost
+
+
+def _versions(given):
+    for owner, versions in (given or {}).items():
+        if not isinstance(versions, list):
+            raise LedgerError(f"Cannot note {versions!r:.80} at {owner!r}: expected a list of versions")
+        for version in versions:
+            yield owner, Version.from_dict(version)
 
 
 def with_left(path, endpoints):
@@ -346,6 +356,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         in_file = _read(unit.dest) == content
         result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
         new = Chain.from_dict(candidate)
+        if candidate["spki"] not in before:
+            check_names(ledger, _owners(unit))
         if in_file and _presented_only(candidate, outcomes, others):
             if write:
                 door.save(_with_retired(ledger, unit.expected_spki))
@@ -406,6 +418,21 @@ def _check_scope(unit):
     if not wanted or missing:
         why = "there is no look at " + ", ".join(sorted(missing)) if wanted else "no endpoint is given"
         raise RefusedError(f"Cannot deploy to {unit.dest!r}: {why}")
+
+
+def check_names(ledger, owners):
+    """Refuse another key while records of ours are published at names that nobody asks about any more.
+
+    :param owners: the owner names that are asked about.
+    :raises RefusedError: there are others, with what to do.
+    """
+    dropped = sorted(owner for owner, _records in ledger.published if owner not in owners)
+    if dropped:
+        raise RefusedError(
+            f"Cannot serve another key: records of ours are published at {', '.join(dropped)}, which dane_names and "
+            "dane_services no longer name, and they would match nothing. Put the name back; or remove the records there, "
+            "wait two TTLs, and tell the ledger of this host with mailops.dane.dane_ledger: published: "
+            + str({owner: [] for owner in dropped}).replace("'", '"'), dropped=dropped)
 
 
 def _owners(unit):

@@ -163,9 +163,8 @@ def publish(hosts, now, enabling=False):
         if served and all(wanted <= version.records for version in served):
             continue
         result["records"].append({"name": owner, "rdata": sorted(map(str, wanted)), "ttl": ttl})
-        everything = set().union(wanted, *(version.records for version in served))
-        longest = max([ttl] + [version.ttl for version in served])
-        result["intents"][owner] = Version(frozenset(everything), longest).to_dict()
+        before = served or [Version(frozenset(), ttl)]
+        result["intents"][owner] = _intents(before, lambda records, more=wanted: records | more, ttl)
     return result
 
 
@@ -230,9 +229,32 @@ def withdraw(hosts, now, elsewhere=None):
         result["published"][owner] = sorted(map(str, (ours & there) - remove | wanted & ours))
         if remove:
             result["records"].append({"name": owner, "rdata": sorted(map(str, remove))})
-            longest = max(version.ttl for version in served)
-            result["intents"][owner] = Version(frozenset(there - remove), longest).to_dict()
+            result["intents"][owner] = _intents(served, lambda records, gone=remove: records - gone)
     return result
+
+
+def _intents(served, change, ttl=0):
+    # Which of the served RRsets the primary has, and so what it makes of it, is known only when it is asked.
+    longest = max([ttl] + [version.ttl for version in served])
+    made = {frozenset(change(version.records)) for version in served}
+    return [Version(records, longest).to_dict() for records in sorted(made, key=sorted)]
+
+
+def agreed(noted, anew):
+    """What of a plan to withdraw may be done: what was noted in the ledgers, and is still wanted now that it is noted.
+
+    Between the two a host may have failed, or begun to serve another chain.
+
+    :param noted: what :func:`withdraw` gave before the intents were noted. :param anew: what it gives afterwards.
+    :returns: as :func:`withdraw`, with what is not agreed among ``kept``.
+    """
+    records = [entry for entry in anew["records"] if entry in noted["records"]]
+    kept = dict(anew["kept"])
+    for entry in noted["records"] + anew["records"]:
+        if entry not in records:
+            kept.setdefault(entry["name"], entry["rdata"])
+    published = {owner: sorted({*texts, *kept.get(owner, [])}) for owner, texts in anew["published"].items()}
+    return {**anew, "records": records, "kept": kept, "published": published, "intents": noted["intents"]}
 
 
 def _needed(gone, there, chains):

@@ -536,16 +536,18 @@ class Name(NamedTuple):
     def intend(self, version, now, timing):
         """Note that this version is about to be published: it may be seen from ``now`` on.
 
-        The view by which a door lets it through is good for ``view_max_age``: so long it may still be about to happen.
+        The view by which a door lets it through is good for ``view_max_age``; the update takes its time, too, and clocks
+        may differ by a little: so long it may still be about to happen.
         """
         others = tuple(seen for seen in self.versions if seen.version != version)
         known = next((seen for seen in self.versions if seen.version == version), None)
         return self._replace(versions=others + (SeenVersion(
-            version, known.servers if known else frozenset(), None, now + timing.view_max_age),))
+            version, known.servers if known else frozenset(), None, now + 2 * timing.view_max_age),))
 
-    def settled(self):
-        """Note that what was about to be published has been, or will not be: from now on looks tell what there is."""
-        return self._replace(versions=tuple(seen._replace(open_until=0.0) for seen in self.versions))
+    def settled(self, version):
+        """Note that this version has been published, or will not be: from now on looks tell what there is."""
+        return self._replace(versions=tuple(
+            seen._replace(open_until=0.0) if seen.version == version else seen for seen in self.versions))
 
     def may_be_seen(self, now, timing):
         """The versions that a sender may hold at ``now`` (list of :class:`SeenVersion`)."""
@@ -575,6 +577,9 @@ class Name(NamedTuple):
         found = self.stale(now, timing.view_max_age, timing)
         if not found and self.security != "secure":
             found.append(_not_secure(self.owner, self.security))
+        if not found and not self.versions:
+            found.append(_reason("nothing-seen", self.owner, "no server has ever said what it serves, so nothing can be "
+                                 "matched: see that its name servers answer"))
         needed = now + timing.lifetime(max((version.ttl for version in self.served()), default=0))
         if self.signed_until is not None and self.signed_until < needed:
             found.append(_reason(
@@ -627,10 +632,13 @@ class Name(NamedTuple):
         for seen in newer.versions:
             known = memory.get(seen.version)
             memory[seen.version] = seen if known is None else _both(seen, newer, known, older)
-        known = {source.key for source in newer.sources}
+        sources = {source.key: source for source in older.sources}
+        for source in newer.sources:
+            longest = max(source.ttl, sources[source.key].ttl) if source.key in sources else source.ttl
+            sources[source.key] = source._replace(ttl=longest)
         return newer._replace(
             versions=tuple(memory.values()), unknown_until=max(self.unknown_until, other.unknown_until),
-            sources=newer.sources + tuple(source for source in older.sources if source.key not in known))
+            sources=tuple(sources.values()))
 
     def to_dict(self):
         """The JSON form, for the ledger."""

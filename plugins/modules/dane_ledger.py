@@ -88,16 +88,15 @@ options:
     type: bool
     default: false
   intents:
-    description: Versions that are about to be published, by owner name.
+    description: Versions that are about to be published, a list for each owner name.
     type: dict
     default: {}
   settled:
     description:
-      - Owner names at which the change noted by O(intents) has been made, or will not be.
-      - Without it the version may still be about to appear for a minute, whatever a look says meanwhile.
-    type: list
-    elements: str
-    default: []
+      - Versions noted by O(intents) that have been published, or will not be, a list for each owner name.
+      - Without it a version may still be about to appear for two minutes, whatever a look says meanwhile.
+    type: dict
+    default: {}
   published:
     description: The records that are ours from now on, by owner name. They replace what was noted for that name.
     type: dict
@@ -201,7 +200,7 @@ def main():
             "memories": {"type": "dict", "default": {}},
             "nothing_before": {"type": "bool", "default": False},
             "intents": {"type": "dict", "default": {}},
-            "settled": {"type": "list", "elements": "str", "default": []},
+            "settled": {"type": "dict", "default": {}},
             "published": {"type": "dict", "default": {}},
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},

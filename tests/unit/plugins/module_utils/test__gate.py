@@ -358,7 +358,7 @@ def test_a_lost_ledger_makes_the_history_unknown_and_the_wait_ends_too(tmp_path,
 
 def test_an_intent_of_the_other_door_is_heeded(host):
     """Somebody is about to withdraw the record of B."""
-    _gate.note(host.ledger_path, TIMING, intents={OWNER: version(*records(A), path=()).to_dict()}, clock=host.clock)
+    _gate.note(host.ledger_path, TIMING, intents={OWNER: [version(*records(A), path=()).to_dict()]}, clock=host.clock)
     assert refused(host, looks=[look(host.now, V_AB, "silent")]).fields["answer"]["reasons"]
 
 
@@ -822,7 +822,7 @@ def test_a_place_where_no_ledger_can_be(tmp_path):
 def test_notes_of_all_kinds(host):
     operation = {"id": "1", "kind": "rekey", "target_spki": "", "started": host.now}
     ledger, changed, _lost = _gate.note(
-        host.ledger_path, TIMING, looks=[look(host.now, V_AB)], intents={OWNER: V_B.to_dict()},
+        host.ledger_path, TIMING, looks=[look(host.now, V_AB)], intents={OWNER: [V_B.to_dict()]},
         published={OWNER: [str(one) for one in records(A)]}, outcomes=host.look(host.unit().endpoints),
         operation=operation, retire=["x"], clock=host.clock)
     assert changed and ledger == host.ledger
@@ -843,7 +843,8 @@ def test_looks_are_no_change(host):
 def test_what_nobody_can_hold_any_more_is_forgotten(host):
     host.remember([V_A])
     _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_AB)], clock=host.clock)
-    ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, clock=lambda: host.now + 21)
+    later = host.now + 21
+    ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, looks=[look(later, V_AB)], clock=lambda: later)
     assert [one.version for one in ledger.name(OWNER).versions] == [V_AB]
 
 
@@ -869,7 +870,7 @@ def test_an_open_operation_is_neither_replaced_nor_given_another_key(host, secon
 
 
 @pytest.mark.parametrize("notes", [
-    {"intents": {OWNER: {"records": ["3 1 1 zz"], "ttl": 1}}}, {"intents": {OWNER: {}}}, {"intents": {OWNER: "x"}},
+    {"intents": {OWNER: [{"records": ["3 1 1 zz"], "ttl": 1}]}}, {"intents": {OWNER: [{}]}}, {"intents": {OWNER: ["x"]}},
     {"published": {OWNER: ["3 1"]}}, {"memories": {OWNER: {}}}, {"memories": {OWNER: 7}},
 ])
 def test_nonsense_is_refused_and_nothing_is_noted(host, notes):
@@ -951,6 +952,34 @@ def test_only_the_setting_that_is_managed_is_no_objection():
 def test_postfix_is_checked_and_reloaded():
     assert _gate.DAEMONS["postfix"].check == ("postfix", "check")
     assert _gate.DAEMONS["postfix"].reload == ("postfix", "reload")
+
+
+# ---------------------------------------------------------------------------------------------------------- other names
+
+
+def test_another_key_is_refused_while_records_stay_at_a_name_that_nobody_asks_about(host):
+    """The name was taken out of dane_names, and its record is still there: senders would meet the new key with it."""
+    dropped = "_25._tcp.mail.example.test."
+    _gate.note(host.ledger_path, TIMING, published={dropped: [str(records(A)[0])]}, clock=host.clock)
+    error = refused(host)
+    assert dropped in error.message and "dane_names" in error.message and f'published: {{"{dropped}": []}}' in error.message
+    with open(host.candidate, "w", encoding="ascii") as stream:
+        stream.write(FILE_A2)
+    assert host.deploy()["changed"], "a renewal of the same key changes nothing there"
+    with open(host.candidate, "w", encoding="ascii") as stream:
+        stream.write(FILE_B)
+    _gate.note(host.ledger_path, TIMING, published={dropped: []}, clock=host.clock)
+    assert host.deploy()["changed"]
+
+
+def test_who_only_reads_forgets_nothing(host):
+    """The timing of a reader need not be that of the host."""
+    host.remember([V_A])
+    _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_AB)], clock=host.clock)
+    host.now += 3600
+    for _turn in range(2):
+        ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, clock=host.clock)
+        assert {one.version for one in ledger.name(OWNER).versions} == {V_A, V_AB}
 
 
 # --------------------------------------------------------------------------------------------------------------- clocks

@@ -91,8 +91,10 @@ def test_the_records_of_the_current_and_the_next_key():
 def test_the_intent_is_what_the_servers_will_give_with_the_longest_ttl():
     served = [version(record("A"), ttl=70), version(record("A"), record("foreign"), ttl=40)]
     plan = _plan.publish([host(served=served, candidate=B)], T0)
-    intent = Version.from_dict(plan["intents"][OWNER])
-    assert intent.records == {record("A"), record("B"), record("foreign")} and intent.ttl == 70
+    intents = [Version.from_dict(one) for one in plan["intents"][OWNER]]
+    assert {one.records for one in intents} == {
+        frozenset({record("A"), record("B")}), frozenset({record("A"), record("B"), record("foreign")})}
+    assert {one.ttl for one in intents} == {70}
 
 
 def test_nothing_to_publish_is_no_change():
@@ -151,7 +153,7 @@ def test_every_combination_that_is_published_has_to_match_the_next_chain():
     served = version(record("A"), record("A", "3 1 2"), record(("A", 1), "3 0 1"))
     plan = _plan.publish([host(served=[served], candidate=B)], T0)
     assert texts(record("B"), record("B", "3 1 2"), record(("B", 1), "3 0 1")) <= rdata(plan)
-    assert fine(B, Version.from_dict(plan["intents"][OWNER]))
+    assert fine(B, Version.from_dict(plan["intents"][OWNER][0]))
 
 
 def test_the_combination_of_an_issuer_that_matches_anyway_is_left_alone():
@@ -208,8 +210,30 @@ def after(**more):
 def test_the_records_of_a_key_that_nobody_presents_go():
     plan = _plan.withdraw([after(operation=B)], T0)
     assert plan["records"] == [{"name": OWNER, "rdata": [str(record("A"))]}]
-    assert Version.from_dict(plan["intents"][OWNER]).records == {record("B")}
+    assert Version.from_dict(plan["intents"][OWNER][0]).records == {record("B")}
     assert set(plan["published"][OWNER]) == texts(record("B")) and plan["kept"] == {}
+
+
+def test_what_may_be_published_is_noted_for_each_version_that_may_be_there():
+    """Which of them the primary has is known only when it is asked."""
+    plan = _plan.withdraw([after(served=[BOTH, version(*BOTH.records, record("C"))])], T0)
+    assert [set(Version.from_dict(one).records) for one in plan["intents"][OWNER]] in (
+        [{record("B")}, {record("B"), record("C")}], [{record("B"), record("C")}, {record("B")}])
+    added = _plan.publish([host(served=[ONLY_A, EMPTY], candidate=B)], T0)
+    assert {frozenset(Version.from_dict(one).records) for one in added["intents"][OWNER]} == {
+        frozenset({record("A"), record("B")})}
+
+
+def test_only_what_was_noted_and_is_still_wanted_is_done():
+    noted = _plan.withdraw([after(operation=B)], T0)
+    assert _plan.agreed(noted, noted) == noted
+    failed = _plan.withdraw([after(operation=B)], T0, {"mx1.example.test": ["mx9"]})
+    assert _plan.agreed(noted, failed)["records"] == [] and _plan.agreed(noted, failed)["kept"] == {OWNER: [str(record("A"))]}
+    gone = _plan.withdraw([], T0)
+    assert _plan.agreed(noted, gone)["records"] == [] and _plan.agreed(noted, gone)["kept"] == {OWNER: [str(record("A"))]}
+    late = _plan.agreed({**noted, "records": []}, noted)
+    assert late["records"] == [] and late["kept"] == {OWNER: [str(record("A"))]}
+    assert str(record("A")) in late["published"][OWNER]
 
 
 def test_records_of_a_name_that_a_host_beyond_the_run_serves_are_held():
@@ -238,7 +262,7 @@ def test_before_linger_is_over_a_ledger_that_was_lost_does_not_know_every_chain(
 
 def test_the_intent_of_a_withdrawal_has_the_longest_ttl():
     plan = _plan.withdraw([after(served=[version(*BOTH.records, ttl=5), version(*BOTH.records, ttl=50)])], T0)
-    assert plan["intents"][OWNER]["ttl"] == 50
+    assert plan["intents"][OWNER][0]["ttl"] == 50
 
 
 @pytest.mark.parametrize("more", [

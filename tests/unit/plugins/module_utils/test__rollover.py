@@ -269,19 +269,38 @@ def test_an_intent_may_be_seen_at_once_and_until_a_lifetime_after_a_complete_loo
     assert deploy(name, T0 + 1).safe_at is None
     assert "is not known to be gone" in deploy(name, T0 + 1).reasons[0]["text"]
     assert "is still served by" not in deploy(name, T0 + 1).reasons[0]["text"]
-    settled = name.settled().observe(look(T0 + 2, V_AB), TIMING)
+    settled = name.settled(version(record("A"), path=())).observe(look(T0 + 2, V_AB), TIMING)
     assert deploy(settled, T0 + 2).safe_at == T0 + 2 + 21
 
 
 def test_a_look_between_the_intent_and_the_deed_proves_nothing():
-    """The view by which the door lets it through is good for a minute."""
+    """The view by which the door lets it through is good for a minute, and the update takes its time."""
     name = seen(look(T0, V_AB)).intend(version(record("A"), path=()), T0, TIMING)
-    assert deploy(name.observe(look(T0 + 60, V_AB), TIMING), T0 + 60).safe_at is None
-    assert deploy(name.observe(look(T0 + 60.5, V_AB), TIMING), T0 + 60.5).safe_at == T0 + 60.5 + 21
+    assert deploy(name.observe(look(T0 + 120, V_AB), TIMING), T0 + 120).safe_at is None
+    assert deploy(name.observe(look(T0 + 120.5, V_AB), TIMING), T0 + 120.5).safe_at == T0 + 120.5 + 21
+    other = name.settled(V_A).observe(look(T0 + 2, V_AB), TIMING)
+    assert deploy(other, T0 + 2).safe_at is None, "somebody else's door is still open"
+
+
+def test_the_longest_ttl_that_any_memory_knows_of_a_server_counts():
+    """A resolver's TTLs count down."""
+    def led(at, ttl, *outcomes):
+        one = look(at, *outcomes)
+        for server in one["servers"]:
+            server["ttl"] = ttl
+        return seen(one)
+    whole, counted_down = led(T0, 100, V_AB, V_A), led(T0 + 1, 5, V_AB, V_A)
+    for merged in (whole.merge(counted_down), counted_down.merge(whole)):
+        assert {source.ttl for source in merged.sources} == {100}
+
+
+def test_a_memory_without_any_version_is_none():
+    name = seen(look(T0, "waived"))
+    assert codes(deploy(name, T0)) == ["nothing-seen"]
 
 
 def test_intending_what_is_served_keeps_who_serves_it():
-    assert seen(look(T0, V_AB)).intend(V_AB, T0, TIMING).settled().versions == seen(look(T0, V_AB)).versions
+    assert seen(look(T0, V_AB)).intend(V_AB, T0, TIMING).settled(V_AB).versions == seen(look(T0, V_AB)).versions
 
 
 def test_a_look_at_another_name_is_refused():
@@ -667,7 +686,7 @@ def test_what_somebody_noted_meanwhile_stays():
 def test_an_intent_noted_again_meanwhile_stays():
     """The waiting run saw the withdrawn version go; meanwhile somebody is about to publish it again."""
     v_c = version(record("A"), record("C"), path=())
-    began = seen(look(T0, V_AB)).intend(v_c, T0, TIMING).settled().observe(look(T0 + 1, V_AB), TIMING)
+    began = seen(look(T0, V_AB)).intend(v_c, T0, TIMING).settled(v_c).observe(look(T0 + 1, V_AB), TIMING)
     waited = began.observe(look(T0 + 30, V_AB), TIMING)
     assert not deploy(began.intend(v_c, T0 + 29, TIMING).merge(waited), T0 + 55).yes
 

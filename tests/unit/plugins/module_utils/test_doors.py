@@ -199,7 +199,7 @@ def test_a_deployment_at_any_moment_of_a_withdrawal(world, moment):
 
     hosts = shared.plan()
     perhaps_deploy()
-    intent = {OWNER: Version(frozenset({B311}), 10).to_dict()}
+    intent = {OWNER: [Version(frozenset({B311}), 10).to_dict()]}
     for number, host in enumerate(shared.hosts):
         ledger, _changed, _lost = _gate.note(host.ledger_path, TIMING, intents=intent, clock=host.clock)
         hosts[number]["ledger"] = ledger.to_dict()
