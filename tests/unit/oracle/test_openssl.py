@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,8 +26,6 @@ import pki
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _tlsa
 from cryptography import x509
-
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="the openssl program is the oracle")
 
 DNS = x509.DNSName
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
