@@ -294,14 +294,26 @@ def _deploying_is_no_worse(chain, new, replaced, version):
 def _version_unmatched(chain, name, seen, now, timing):
     until = None if seen.gone_since is None else seen.gone_since + timing.lifetime(seen.version.ttl)
     missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, seen.version)))
-    if until is not None:
-        where = f"may be in caches for {max(0, until - now):.0f} s more"
-    else:
-        where = "is still served by " + ", ".join(sorted(seen.servers)) if seen.servers else "is not known to be gone"
+    where = f"may be in caches for {max(0, until - now):.0f} s more" if until is not None else _who_has_it(name, seen)
     lacks = f"does not match the chain of key {chain.spki[:16]} in {missing}" if missing else "has no usable record"
     return _reason(
         "version-unmatched", name.owner, f"the version {_show(seen.version)} {where} and {lacks}", until=until,
         version=seen.version.to_dict(), servers=sorted(seen.servers), chain=chain.id)
+
+
+def _who_has_it(name, seen):
+    heard, mute = sorted(seen.servers - set(name.silent)), sorted(seen.servers & set(name.silent))
+    told = []
+    if heard:
+        told.append("is still served by " + ", ".join(heard))
+    if mute:
+        told.append("was last given by " + ", ".join(mute) + _MUTE)
+    if not told and name.silent:
+        told.append("is not known to be gone while nothing is heard of " + ", ".join(name.silent) + _MUTE)
+    return " and ".join(told) or "is not known to be gone"
+
+
+_MUTE = " (no answer; see that it runs, or name it in dane_waive if it is gone for good)"
 
 
 def _reason(code, owner, text, until=None, **more):
@@ -441,15 +453,16 @@ class Name(NamedTuple):
     """What may be seen in the DNS at one owner name.
 
     ``sources``: the servers. ``lame``: servers that answer without authority: (address, first such look, number of
-    looks). ``unanswered``: servers of the last look of which nothing is known. ``unknown_until``: until then a version
-    that this memory does not know may be in caches. ``security`` and ``signed_until`` (the end of the first signature
-    that ends, epoch seconds): as the last look found them.
+    looks). ``silent``: servers that the last look did not hear; ``unanswered``: those of them of which nothing is known.
+    ``unknown_until``: until then a version that this memory does not know may be in caches. ``security`` and
+    ``signed_until`` (the end of the first signature that ends, epoch seconds): as the last look found them.
     """
 
     owner: str
     versions: Tuple[SeenVersion, ...] = ()
     sources: Tuple[Source, ...] = ()
     lame: Tuple[Tuple[str, float, int], ...] = ()
+    silent: Tuple[str, ...] = ()
     unanswered: Tuple[str, ...] = ()
     looked_at: Optional[float] = None
     unknown_until: float = 0.0
@@ -483,10 +496,12 @@ class Name(NamedTuple):
             return self
         versions, sources, unanswered = _take_in(self.versions, self.sources, found, timing)
         versions = tuple(SeenVersion(*one) for one in versions)
+        first_words = _first_words(self.unanswered, unanswered, found)
         return self._replace(
             versions=versions, sources=sources, lame=lame, unanswered=unanswered, looked_at=at, security=security,
-            signed_until=min(ends, default=None), unknown_until=max(self.unknown_until, self._history_unknown_until(
-                at, _first_words(self.unanswered, unanswered, found), versions, timing, nothing_before)))
+            silent=tuple(source.key for source in sources if source.key not in found.gave),
+            signed_until=min(ends, default=None), unknown_until=max(
+                self.unknown_until, self._history_unknown_until(at, first_words, versions, timing, nothing_before)))
 
     def _sort(self, servers, at, timing):
         """The servers' words as :class:`_Look`, and the servers that answered without authority."""
@@ -580,11 +595,14 @@ class Name(NamedTuple):
         if not found and not self.versions:
             found.append(_reason("nothing-seen", self.owner, "no server has ever said what it serves, so nothing can be "
                                  "matched: see that its name servers answer"))
-        needed = now + timing.lifetime(max((version.ttl for version in self.served()), default=0))
+        # Caches keep nothing longer than its signature (RFC 4035 section 5.3.3): what is fetched now has to be good as
+        # long as it may be used.
+        needed = now + max((version.ttl for version in self.served()), default=0) + timing.slack
         if self.signed_until is not None and self.signed_until < needed:
             found.append(_reason(
-                "signature-ends", self.owner, f"a signature (RRSIG) ends in {self.signed_until - now:.0f} s, before caches "
-                "have let the RRset go: see that the zone is being signed", signed_until=self.signed_until))
+                "signature-ends", self.owner, f"a signature (RRSIG) that some server gives ends in "
+                f"{self.signed_until - now:.0f} s: see that the zone is being signed and every secondary is up to date, or "
+                "lower the TTL, which should be a small part of a signature's life", signed_until=self.signed_until))
         return found + [_reason(
             "server-unknown", self.owner, f"server {address} has never answered, so what it serves is not known; if it is "
             "gone for good, name it in dane_waive", server=address) for address in self.unanswered]
@@ -603,9 +621,10 @@ class Name(NamedTuple):
     def pruned(self, now, timing):
         """The same memory without what nobody can hold any more."""
         longest = max((seen.version.ttl for seen in self.versions), default=0)
+        door = now + 2 * timing.view_max_age
         return self._replace(
-            versions=tuple(self.may_be_seen(now, timing)),
-            # A clock that was far ahead when this memory began must not make it wait for years.
+            # A clock that was far ahead when something was noted must not make anybody wait for years.
+            versions=tuple(seen._replace(open_until=min(seen.open_until, door)) for seen in self.may_be_seen(now, timing)),
             unknown_until=min(self.unknown_until, now + max(timing.lifetime(longest), timing.ceiling)))
 
     def moved(self, ahead, behind, now):
@@ -648,9 +667,9 @@ class Name(NamedTuple):
                  "open_until": seen.open_until} for seen in self.versions
             ],
             "sources": [list(source) for source in self.sources],
-            "lame": [list(entry) for entry in self.lame], "unanswered": list(self.unanswered),
-            "looked_at": self.looked_at, "unknown_until": self.unknown_until, "security": self.security,
-            "signed_until": self.signed_until,
+            "lame": [list(entry) for entry in self.lame], "silent": list(self.silent),
+            "unanswered": list(self.unanswered), "looked_at": self.looked_at, "unknown_until": self.unknown_until,
+            "security": self.security, "signed_until": self.signed_until,
         }
 
     @classmethod
@@ -667,8 +686,8 @@ class Name(NamedTuple):
                     for seen in _list(data["versions"])),
                 _sources(data["sources"]),
                 tuple((_text(address), _time(since), _seconds(looks)) for address, since, looks in _list(data["lame"])),
-                tuple(_texts(data["unanswered"])), _maybe(data["looked_at"]), _time(data["unknown_until"]),
-                _text(data["security"]), _maybe(data["signed_until"]),
+                tuple(_texts(data["silent"])), tuple(_texts(data["unanswered"])), _maybe(data["looked_at"]),
+                _time(data["unknown_until"]), _text(data["security"]), _maybe(data["signed_until"]),
             )
         except _MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of {owner!r} in the ledger: {_cause(exc)}") from exc
