@@ -350,7 +350,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
             door.save(ledger)
-        others = _others(outcomes, {candidate["id"], _id_of_file(unit.dest), _id_of_file(unit.dest + ".previous")})
+        others = _others(ledger, {candidate["id"], _id_of_file(unit.dest), _id_of_file(unit.dest + ".previous")})
         # What nothing leads to any more is not deployed to.
         outcomes = [outcome for outcome in outcomes if not outcome["endpoint"].get("left")]
         in_file = _read(unit.dest) == content
@@ -473,13 +473,15 @@ def _with_retired(ledger, target):
     return ledger._replace(retired=ledger.retired | gone)
 
 
-def _others(outcomes, ours):
+def _others(ledger, ours):
     # Hosts that share a name share its endpoints, but not their keys: where neither our file's chain nor the one it
-    # replaced is presented, another host answers. Where nobody presents ours, nothing can be told apart.
+    # replaced is presented, another host answers, or did when it was last heard. Where nobody presents ours, nothing can
+    # be told apart.
     presented = {}
-    for outcome in outcomes:
-        if outcome["chain"]:
-            presented.setdefault(_place(outcome), set()).add(outcome["chain"]["id"])
+    for seen in ledger.chains.chains:
+        for key in seen.endpoints:
+            address, _name, port = key.split("|")[:3]
+            presented.setdefault((address, int(port)), set()).add(seen.chain.id)
     theirs = {place for place, chains in presented.items() if not chains & ours}
     return theirs if theirs != set(presented) else set()
 

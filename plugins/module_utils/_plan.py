@@ -89,7 +89,10 @@ def candidates(hosts):
     found = {}
     for host in hosts:
         if host["active"] and host.get("candidate"):
-            presented = [chain.to_dict() for chain in Ledger.from_dict(host["ledger"]).chains.presented()]
+            chains = Ledger.from_dict(host["ledger"]).chains.presented()
+            # Those of other hosts that share a name are not replaced.
+            mine = [chain for chain in chains if chain.spki == host.get("file_spki")] or chains
+            presented = [chain.to_dict() for chain in mine]
             for owner in host["owners"]:
                 found.setdefault(owner, []).append(
                     {"host": host["host"], "chain": host["candidate"], "replaced": presented})
@@ -347,12 +350,23 @@ def option_names(specifications):
     return sorted({name for entry in specifications["argument_specs"].values() for name in entry.get("options") or {}})
 
 
-def problems(looks, outcomes):
+def _places_of_others(ledger, file_spki):
+    keys = {}
+    for seen in Chains.from_dict(ledger["chains"]).chains if ledger and file_spki else ():
+        for key in seen.endpoints:
+            keys.setdefault(key.partition("|")[0], set()).add(seen.chain.spki)
+    return {address for address, found in keys.items() if file_spki not in found}
+
+
+def problems(looks, outcomes, ledger=None, file_spki=""):
     """What stands in the way of DANE at a host, found by one look at the DNS and the endpoints (list of str).
 
     :param looks: looks of the host's owner names. :param outcomes: outcomes of its endpoints.
+    :param ledger: what the host remembers (JSON), and ``file_spki`` the key in its chain file: an address that presented
+        another key when it was last heard is another host's, which shares the name, and its outage is not this one's.
     """
-    found = []
+    found, theirs = [], _places_of_others(ledger, file_spki)
+    outcomes = [outcome for outcome in outcomes if str(outcome["endpoint"]["address"]) not in theirs]
     for look in looks:
         owner = look["owner"]
         if look["security"] != "secure":
@@ -361,9 +375,11 @@ def problems(looks, outcomes):
         elif not look["servers"]:
             found.append(f"{owner}: no authoritative server found: " + "; ".join(look["findings"]))
     without_tls = sorted({
-        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} offers no TLS ({outcome['detail']})"
+        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} offers no TLS ({outcome['detail']}); let the service "
+        "offer it first, with any certificate"
         for outcome in outcomes if outcome["outcome"] == "no-tls"})
     silent = sorted({
-        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} does not answer ({outcome['detail']})"
+        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} does not answer ({outcome['detail']}); see that "
+        "it runs and can be reached from this host, or name it in dane_waive if it is gone for good"
         for outcome in outcomes if outcome["outcome"] == "silent"})
     return found + without_tls + silent

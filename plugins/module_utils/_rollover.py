@@ -782,7 +782,7 @@ class Chains(NamedTuple):
             else:
                 raise ValueError(f"{found!r:.60} is no outcome")
         # Of several handshakes with one endpoint those that succeed say what it presents.
-        return _Look(at, gave, frozenset(silent - set(gave)), ttls, frozenset(left), frozenset(waived))
+        return _Look(at, gave, frozenset(silent - set(gave)), ttls, frozenset(left), frozenset(waived - set(gave) - silent))
 
     def intend(self, chain):
         """Note that this chain is about to be presented: it may be seen from now on."""

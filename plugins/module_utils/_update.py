@@ -48,9 +48,10 @@ except ImportError:
 DEFAULT_TTL = 3600
 # How often somebody else may be quicker before we say so instead of trying again.
 ATTEMPTS = 5
-# What goes through without fragments or TCP on practically every path, and what the signature takes of it (bytes; an RSA
-# key of 2048 bits, and names of common length).
-LARGEST_ANSWER, SIGNATURE = 1232, 350
+# More than this many bytes no resolver need take over UDP at all (RFC 6891 section 6.2.5), and what a signature takes of it
+# (an RSA key of 2048 bits, and names of common length). Over 1232 it takes TCP: a server that has none is silent to our
+# looks from then on, which stops a rollover before anything is deployed.
+LARGEST_ANSWER, SIGNATURE = 4096, 350
 # The digest of a key that nobody has.
 _NOBODYS = Record(3, 1, 1, "00" * 32)
 # The TSIG algorithms that RFC 8945 section 6 knows and that are not truncated or broken.
@@ -308,8 +309,8 @@ def _check_size(publisher, owner, before, after):
     if size > LARGEST_ANSWER and size > answer_size(owner, before):
         raise UpdateError(
             f"Cannot change {owner!r} on {publisher.name}: the answer would have about {size} bytes, more than the "
-            f"{LARGEST_ANSWER} that get through everywhere. Remove records that nobody needs, or use SHA2-256 instead of Full "
-            "(0)", owner=owner, server=publisher.name)
+            f"{LARGEST_ANSWER} that senders can be expected to fetch. Remove records that nobody needs, use SHA2-256 instead "
+            "of Full (0), or let fewer hosts share the name", owner=owner, server=publisher.name)
 
 
 def answer_size(owner, records):
