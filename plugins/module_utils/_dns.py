@@ -598,7 +598,7 @@ class _Session:
         if not self.heard and not await self.once("alive", self._any_resolver_answers):
             raise DnsError(
                 f"Cannot ask the resolver: {problem}. Name a validating resolver that this host reaches (option "
-                "resolver, in the roles dane_resolver)", resolver=problem)
+                "resolver, in the roles dane_resolvers)", resolver=problem)
         return None, f"the resolver gave no answer: {problem}"
 
     async def _any_resolver_answers(self):
@@ -1184,7 +1184,7 @@ def _system_resolvers():
     except dns.exception.DNSException as exc:
         raise DnsError(
             f"Cannot find the system's resolver: {reason(exc)}. Name a validating resolver (option resolver, in the "
-            "roles dane_resolver)") from exc
+            "roles dane_resolvers)") from exc
     return tuple((str(server), DNS_PORT) for server in configured)
 
 

@@ -138,7 +138,8 @@ def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True, clock=time.time
                 if time.monotonic() > deadline:
                     raise LedgerError(
                         f"Cannot open the ledger {path!r}: another process has held its lock for {wait} s; "
-                        "see who does with: fuser -v " + path + ".lock") from None
+                        "see who does with: fuser -v " + path + ".lock; a deployment may take some minutes, so run again "
+                        "then") from None
                 time.sleep(0.2)
         yield OpenLedger(path, clock)
 
@@ -181,7 +182,8 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     :param settled: the same, for those that have been published or will not be.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
-    :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{}`` to close.
+    :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{"id", "closed": True}``
+        to close this one, ``{}`` to close whichever is open.
     :param retire: digests of keys that are never to be used again.
     :param write: False only computes (check mode).
     :param chain_file: the file that the daemon reads: with ``outcomes``, what it holds may be seen as well.
@@ -285,6 +287,9 @@ def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=Fa
 def _operation(now_open, wanted):
     if not wanted:
         return None
+    if isinstance(wanted, dict) and wanted.get("closed"):
+        # Another one may have been begun meanwhile.
+        return None if now_open and now_open.id == wanted.get("id") else now_open
     wanted = Operation.from_dict({"target_spki": "", **wanted} if isinstance(wanted, dict) else wanted)
     if now_open and now_open.id != wanted.id:
         raise LedgerError(
@@ -343,7 +348,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     _check_scope(unit)
     with open_ledger(unit.ledger_path, write=write, clock=clock) as door:
         content, candidate = _load_candidate(unit, door.ledger, clock())
-        outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints))
+        outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints), handshakes=HANDSHAKES)
         ledger = _with_dns(door.ledger, unit.timing, unit.looks)
         ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine)
         before = sorted({chain.spki for chain in ledger.chains.presented()})
@@ -450,11 +455,12 @@ def _load_candidate(unit, ledger, now):
     described = _chain.describe(bundle.certificates, base_domains, now)
     if described["spki"] in ledger.retired:
         raise RefusedError(
-            f"Cannot deploy key {described['spki'][:16]}: it was retired on this host, and its record may be gone")
+            f"Cannot deploy key {described['spki'][:16]}: it was retired on this host, and its record may be gone. Run "
+            "rekey.yml with -e dane_rekey=abandon, which makes another")
     if unit.expected_spki and described["spki"] != unit.expected_spki:
         raise RefusedError(
             f"Cannot deploy {unit.candidate!r}: it holds key {described['spki'][:16]}, and the open operation is about "
-            f"key {unit.expected_spki[:16]}")
+            f"key {unit.expected_spki[:16]}; run rekey.yml again, which assembles it anew")
     # The one thing that no daemon's own check tries: whether TLS can load the file.
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -9,8 +9,8 @@ them is the doors'; this only gathers what many hosts say about the same owner n
 
 A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``host``, ``active`` (takes part in this run), ``owners`` (owner names), ``combinations`` (text, to keep published),
-``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``candidate`` (the chain to be served,
-JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None).
+``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``file_spki`` (the key in its chain file),
+``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from __future__ import annotations
 import difflib
 
 from ._errors import DaneError
-from ._rollover import Chain, Chains, Ledger, Name, Timing, Version, unmatched
-from ._tlsa import FULL, Combination, Record, owner_name, unusable_reason
+from ._rollover import Chain, Chains, Ledger, Name, Timing, Version, matched, unmatched
+from ._tlsa import DANE_EE, FULL, SPKI, Combination, Record, owner_name, unusable_reason
 
 
 class PlanError(DaneError):
@@ -127,16 +127,20 @@ def views(hosts, now, enabling=False):
 
 
 def wanted_records(host):
-    """The records that a host wants published: its combinations for every chain it serves or will serve."""
-    ledger = Ledger.from_dict(host["ledger"])
-    chains = [chain.to_dict() for chain in ledger.chains.presented()]
-    chains += [chain for chain in (host.get("candidate"), host.get("standby")) if chain]
-    return {record for chain in chains for record in _records_of(chain, host["combinations"])}
+    """The records that a host wants published: its combinations for every chain that it vouches for.
+
+    Those are the chains in its own files. What somebody presents at an address of the name proves nothing, and a record
+    would make every sender believe it: such chains only say what must stay matched.
+    """
+    chains = [Chain.from_dict(chain) for chain in (host.get("candidate"), host.get("standby")) if chain]
+    wanted = {Combination.parse(text) for text in host["combinations"]}
+    return {record for chain in chains + own_chains(host) for record in chain.matches if record.combination in wanted}
 
 
-def _records_of(chain, combinations):
-    wanted = {Combination.parse(text) for text in combinations}
-    return {record for record in Chain.from_dict(chain).matches if record.combination in wanted}
+def own_chains(host):
+    """The chains of the key in a host's chain file (list of Chain)."""
+    return [seen.chain for seen in Ledger.from_dict(host["ledger"]).chains.chains
+            if host.get("file_spki") and seen.chain.spki == host["file_spki"]]
 
 
 def publish(hosts, now, enabling=False):
@@ -158,6 +162,7 @@ def publish(hosts, now, enabling=False):
         wanted = set().union(*(wanted_records(host) for host in mine))
         wanted |= {record for host in mine if host.get("candidate") for version in served
                    for record in _missing_alternatives(Chain.from_dict(host["candidate"]), version)}
+        _check_kept(owner, mine, served, wanted)
         ttl = min(host["ttl"] for host in mine)
         adopted = {record for host in mine for version in served for record in version.usable
                    for chain in Ledger.from_dict(host["ledger"]).chains.presented() if record in chain.matches}
@@ -169,6 +174,22 @@ def publish(hosts, now, enabling=False):
         before = served or [Version(frozenset(), ttl)]
         result["intents"][owner] = _intents(before, lambda records, more=wanted: records | more, ttl)
     return result
+
+
+def _check_kept(owner, hosts, served, wanted):
+    # What the served chain matches and the next one never will, because the record holds a whole key or certificate or is
+    # of another issuer: better said now than after a day of waiting.
+    for host in hosts:
+        for version in served if host.get("candidate") else ():
+            candidate = Chain.from_dict(host["candidate"])
+            new = Version(version.records | wanted, version.ttl)
+            lost = {combination for chain in own_chains(host) if chain.spki != candidate.spki
+                    for combination in matched(chain, version) & unmatched(candidate, new)}
+            if lost:
+                raise PlanError(
+                    f"Cannot publish at {owner}: the next key of {host['host']} would never match its records "
+                    f"{', '.join(str(one) for one in sorted(lost))}. Remove those first (a combination may go as a whole, "
+                    "RFC 7671 section 8.3), wait two TTLs, and run again")
 
 
 def _missing_alternatives(chain, version):
@@ -217,7 +238,7 @@ def withdraw(hosts, now, elsewhere=None):
         ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
         chains = [one.chain for host in mine
                   for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))]
-        gone = (there & ours) - wanted
+        gone = (there & ours) - wanted - _beyond_options(mine)
         # A host that is in the middle of a rekey has records out of a key that this run does not know.
         others = (elsewhere or {}).get(owner.split(".", 2)[2].rstrip("."))
         if gone and others:
@@ -258,6 +279,17 @@ def agreed(noted, anew):
             kept.setdefault(entry["name"], entry["rdata"])
     published = {owner: sorted({*texts, *kept.get(owner, [])}) for owner, texts in anew["published"].items()}
     return {**anew, "records": records, "kept": kept, "published": published, "intents": noted["intents"]}
+
+
+def _beyond_options(hosts):
+    # Adopted records that dane_records cannot ask for: as long as a chain that is served or ready matches them, they stay.
+    chains = [chain for host in hosts for chain in Ledger.from_dict(host["ledger"]).chains.presented()]
+    chains += [Chain.from_dict(host["candidate"]) for host in hosts if host.get("candidate")]
+    return {record for chain in chains for record in chain.matches if not _expressible(record.combination)}
+
+
+def _expressible(combination):
+    return (combination.usage, combination.selector) == (DANE_EE, SPKI) and combination.mtype != FULL
 
 
 def _needed(gone, there, chains):
@@ -375,8 +407,8 @@ def problems(looks, outcomes, ledger=None, file_spki=""):
         elif not look["servers"]:
             found.append(f"{owner}: no authoritative server found: " + "; ".join(look["findings"]))
     without_tls = sorted({
-        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} offers no TLS ({outcome['detail']}); let the service "
-        "offer it first, with any certificate"
+        f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} offers no TLS ({outcome['detail']}); let the "
+        "service offer it first, with any certificate"
         for outcome in outcomes if outcome["outcome"] == "no-tls"})
     silent = sorted({
         f"{outcome['endpoint']['address']} port {outcome['endpoint']['port']} does not answer ({outcome['detail']}); see that "

@@ -97,7 +97,7 @@ class Version(NamedTuple):
 
     @property
     def usable(self):
-        """The records that senders heed for SMTP (RFC 7672 section 3.1.3)."""
+        """The records that senders heed for SMTP (RFC 7672 section 3.1.3, RFC 6698 section 4.1)."""
         return frozenset(record for record in self.records if not unusable_reason(record))
 
 
@@ -136,7 +136,7 @@ def matched(chain, version):
 
 
 def unmatched(chain, version):
-    """The other usable combinations: a sender that picks one of these refuses the chain (RFC 7671 section 9)."""
+    """The other usable combinations: a sender that heeds only one of these refuses the chain (RFC 7671 section 8)."""
     return {record.combination for record in version.usable} - matched(chain, version)
 
 
@@ -207,15 +207,16 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     if not new.usable and not empty_is_fine and any(version.usable for version in served):
         return Answer("no", (_reason(
             "empty", owner, "would be left without a usable record: an outage to mandatory senders, a downgrade to "
-            "others"),))
+            "others; publish the next record first"),))
     if served and all(_adds_alternatives(new, version) for version in served):
         return Answer("yes")
     if not chains_known:
         return Answer("no", (_reason(
-            "chains-unknown", owner, "not every endpoint has been looked at, so what this change must match is not known"),))
+            "chains-unknown", owner, "not every endpoint has been looked at, or not since its ledger began, so what this "
+            "change must match is not known: run again, or name an address that is gone for good in dane_waive"),))
     if not chains and new.usable:
         return Answer("no", (_reason(
-            "no-chain", owner, "no endpoint presents a chain, so no record can match one"),))
+            "no-chain", owner, "no endpoint presents a chain, so no record can match one: let the service offer TLS first"),))
     refused = [chain for chain in chains if not fine(chain, new, empty_is_fine) and not (
         served and all(_publishing_is_no_worse(chain, new, version) for version in served))]
     if not refused:
@@ -225,8 +226,9 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
         missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, new))) or "any combination"
         times.append((gone_at or {}).get(chain.id))
         reasons.append(_reason(
-            "chain-unmatched", owner, f"the chain of key {chain.spki[:16]} may still be seen, and the new RRset would not "
-            f"match it in {missing}", chain=chain.id, spki=chain.spki, until=times[-1]))
+            "chain-unmatched", owner, f"the chain of key {chain.spki[:16]} "
+            + ("is presented" if times[-1] is None else "may be met for some time more, as processes that serve it live on")
+            + f", and the new RRset would not match it in {missing}", chain=chain.id, spki=chain.spki, until=times[-1]))
     return Answer("no", tuple(reasons), None if None in times else max(times))
 
 
@@ -516,8 +518,10 @@ class Name(NamedTuple):
                 gave[address] = {Version.from_dict(server["version"])}
             elif server["outcome"] == "does-not-serve":
                 since, looks = before.get(address, (at, 0))
-                lame[address] = (since, looks + 1)
-                if looks + 1 < timing.lame_looks or at - since < timing.lame_seconds:
+                # A look that is taken in twice is one look.
+                looks += self.looked_at is None or at > self.looked_at
+                lame[address] = (since, looks)
+                if looks < timing.lame_looks or at - since < timing.lame_seconds:
                     silent.add(address)
             elif server["outcome"] == "silent":
                 silent.add(address)
@@ -902,11 +906,12 @@ def waive_servers(look, waivers, now):
     servers = [
         {"address": waiver.name, "outcome": "waived", "detail": f"waived, {waiver}", "name": "", "version": None, "left": True}
         for waiver in waivers if waiver.what == "server" and now < waiver.until
-        and waiver.name not in {server["address"] for server in look["servers"]}
+        and waiver.name not in {server["address"].partition(" ")[0] for server in look["servers"]}
     ]
     for server in look["servers"]:
         if server["outcome"] != "version":
-            server = _waive(server, "server", {server["address"], str(server.get("name") or "").rstrip(".")}, waivers, now)
+            names = {server["address"].partition(" ")[0], str(server.get("name") or "").rstrip(".")}
+            server = _waive(server, "server", names, waivers, now)
         servers.append(server)
     return {**look, "servers": servers}
 

@@ -122,7 +122,7 @@ class Record(NamedTuple):
 
 
 def compute(combination, cert_der, spki_der):
-    """The record of a certificate in a combination (RFC 6698 section 2.1, section 4 of appendix A).
+    """The record of a certificate in a combination (RFC 6698 section 2.1 and appendix B).
 
     :param combination: :class:`Combination`.
     :param cert_der: the whole certificate, DER bytes. May be ``None`` for selector SPKI.

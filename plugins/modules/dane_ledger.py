@@ -104,7 +104,9 @@ options:
   operation:
     description:
       - The operation to open or to go on with (keys RV(ignore:id), RV(ignore:kind), RV(ignore:target_spki),
-        RV(ignore:started)). An empty dictionary closes the one that is open.
+        RV(ignore:started)).
+      - With RV(ignore:closed) true it closes the one with that RV(ignore:id), if it is open. An empty dictionary closes
+        whichever is open.
     type: dict
   retire:
     description: SHA-256 digests of keys that must never be published or deployed again.

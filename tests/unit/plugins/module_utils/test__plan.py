@@ -31,7 +31,8 @@ def host(number=1, serves=A, served=(ONLY_A,), ours=(), candidate=None, operatio
         "id": "1", "kind": "rekey", "target_spki": operation if isinstance(operation, str) else operation.spki,
         "started": T0}
     return {"host": f"mx{number}", "active": True, "owners": [owner], "combinations": ["3 1 1"], "ttl": 10,
-            "timing": TIMING._asdict(), "ledger": told, "candidate": candidate and candidate.to_dict(), **more}
+            "timing": TIMING._asdict(), "ledger": told, "candidate": candidate and candidate.to_dict(),
+            "file_spki": getattr(serves, "spki", ""), **more}
 
 
 def rdata(plan, owner=OWNER):
@@ -112,11 +113,6 @@ def test_a_name_that_lost_its_records_gets_them_back_without_enabling():
     for served in ([EMPTY], []):
         plan = _plan.publish([host(served=served, ours=[record("A")])], T0)
         assert rdata(plan) == texts(record("A")) and plan["later"] == []
-
-
-def test_a_full_record_is_not_published_by_its_digest():
-    served = version(record("A"), record("A", "3 1 0"))
-    assert rdata(_plan.publish([host(served=[served], candidate=B)], T0)) == texts(record("A"), record("B"))
 
 
 def test_a_standby_key_is_published_as_well():
@@ -212,6 +208,29 @@ def test_the_records_of_a_key_that_nobody_presents_go():
     assert plan["records"] == [{"name": OWNER, "rdata": [str(record("A"))]}]
     assert Version.from_dict(plan["intents"][OWNER][0]).records == {record("B")}
     assert set(plan["published"][OWNER]) == texts(record("B")) and plan["kept"] == {}
+
+
+def test_what_somebody_presents_at_an_address_of_the_name_is_never_published():
+    """A handshake proves nothing: a record for that key would make every sender believe whoever answered there."""
+    stranger = host(1, serves=D, served=[ONLY_A], ours=[record("A")], candidate=B, file_spki=A.spki)
+    assert rdata(_plan.publish([stranger], T0)) == texts(record("B"))
+    shared = [host(1, candidate=B), host(2, serves=D, file_spki=C.spki)]
+    assert record("D").data not in str(_plan.publish(shared, T0))
+
+
+def test_what_the_next_key_can_never_match_is_said_before_the_wait():
+    full = version(record("A"), record("A", "3 1 0"))
+    with pytest.raises(_plan.PlanError, match=f"{OWNER}.*mx1.*3 1 0.*Remove those first"):
+        _plan.publish([host(served=[full], candidate=B)], T0)
+    assert _plan.publish([host(served=[full], candidate=A)], T0)["records"] == [], "a renewal keeps the key"
+
+
+def test_adopted_records_that_the_options_cannot_ask_for_stay():
+    """The issuer's record goes on matching: to remove it is the operator's business."""
+    served = version(*BOTH.records, record("ca", "2 1 1"), record("old ca", "2 1 1"), record(("B", 1), "3 0 1"))
+    ours = [record("A"), record("B"), record("ca", "2 1 1"), record("old ca", "2 1 1"), record(("B", 1), "3 0 1")]
+    plan = _plan.withdraw([after(served=[served], ours=ours)], T0)
+    assert rdata(plan) == texts(record("A"), record("old ca", "2 1 1"))
 
 
 def test_what_may_be_published_is_noted_for_each_version_that_may_be_there():

@@ -174,7 +174,7 @@ def test_plays_in_the_wrong_order(world):
     shared.later(TIMING.lifetime(10))
     for number in (0, 1):
         assert shared.deploy(number)["changed"]
-    shared.refused("absent", [A311], A["spki"][:16], "may still be seen")
+    shared.refused("absent", [A311], A["spki"][:16], "may be met for some time more")
     shared.plan()
     shared.later(TIMING.linger)
     shared.publish("absent", [A311])
