@@ -331,11 +331,18 @@ def test_reading_a_lost_ledger_changes_no_file(tmp_path):
 NOTES = {
     "looks": [look(T0, version(record("A")), "silent")],
     "memories": {OWNER: WHOLE["names"][OWNER]},
-    "intents": {OWNER: version(record("A"), record("B")).to_dict()},
+    "intents": {OWNER: [version(record("A"), record("B")).to_dict()]},
+    "settled": {OWNER: [version(record("A"), record("B")).to_dict()]},
     "published": {OWNER: [str(record("A"))]},
     "operation": WHOLE["operation"],
     "retire": [A.spki],
 }
+
+
+@pytest.mark.parametrize("what", NOTES)
+def test_the_notes_are_taken_as_they_are(tmp_path, what):
+    (tmp_path / "ledger.json").write_text(TEXT)
+    _gate.note(str(tmp_path / "ledger.json"), TIMING, clock=lambda: T0 + 20, **{what: NOTES[what]})
 
 
 @pytest.mark.parametrize("what", NOTES)

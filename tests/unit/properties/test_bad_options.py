@@ -164,7 +164,8 @@ def options_of(site):
         "dane_ledger": (dane_ledger, {
             "path": site.ledger, "looks": [look(now, BOTH, owner=OWNER)],
             "memories": {OWNER: site.known().name(OWNER).to_dict()},
-            "intents": {OWNER: BOTH.to_dict()}, "published": {OWNER: [f"3 1 1 {SPKI_A}"]}, "retire": ["ab" * 32],
+            "intents": {OWNER: [BOTH.to_dict()]}, "settled": {OWNER: [BOTH.to_dict()]},
+            "published": {OWNER: [f"3 1 1 {SPKI_A}"]}, "retire": ["ab" * 32],
             "operation": {"id": "1", "kind": "rekey", "target_spki": SPKI_B, "started": now}, "chain_file": site.dest,
             "service": "postfix", "timing": SMALL, "waive": WAIVE, "clock": now, **ENDPOINTS}),
         "tlsa_wait": (tlsa_wait, {
