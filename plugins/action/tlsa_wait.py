@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
                 state = _wait.standing(result)
                 args["memories"] = {name["name"]: name["memory"] for name in result["names"]}
                 if result["answer"]["yes"] or not timeout or self._task.check_mode:
-                    return {**result, "waited": waited}
+                    return {**result, "waited": waited, "late": []}
             if waited >= timeout:
                 return self._too_late(last, waited, text)
             if not quiet and (state != known or waited - shown >= SHOW_EVERY):
@@ -97,8 +97,10 @@ class ActionModule(ActionBase):
     @staticmethod
     def _too_late(last, waited, text):
         lines = _wait.last_words(last)
+        late = sorted(owner for owner, answer in last.get("answers", {}).items() if not answer["yes"])
         return {
-            **last, "failed": True, "waited": waited, "last_words": lines,
+            # The hosts of other names need not wait for these.
+            **last, "failed": len(late) == len(last.get("answers", {})), "waited": waited, "last_words": lines, "late": late,
             "msg": f"Cannot go on: after {waited:.0f} s {text}. Nothing is lost: run the same playbook again, and it "
                    "goes on from here. What each server said last: " + " | ".join(lines),
         }

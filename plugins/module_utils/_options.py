@@ -30,6 +30,7 @@ NAMES = {
         "name": {"type": "str", "required": True},
         "addresses": {"type": "list", "elements": "str", "required": True},
         "ttl": {"type": "int", "default": 0},
+        "problem": {"type": "str", "default": ""},
     },
 }
 
@@ -154,7 +155,7 @@ def endpoints(names, services):
             # Only for what it refuses.
             owner_name(entry["name"], service["port"])
         if not entry["addresses"]:
-            raise DaneError(f"Cannot look at {entry['name']!r}: it has no address")
+            raise DaneError(f"Cannot look at {entry['name']!r}: {entry.get('problem') or 'it has no address'}")
         ttl = entry.get("ttl") or 0
         if not isinstance(ttl, int) or not 0 <= ttl < 1 << 32:
             raise DaneError(f"Cannot look at {entry['name']!r}: ttl {ttl!r:.60} is not in 0..4294967295")

@@ -22,7 +22,7 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
     :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_rollover.Waiver``.
-    :returns: dict with ``names``, ``answer``, ``base_domains``, ``now``.
+    :returns: dict with ``names``, ``answer``, ``answers`` (by owner name), ``base_domains``, ``now``.
     :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
     :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
     """
@@ -35,18 +35,19 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
     memories = {owner: Name.from_dict(owner, memory) for owner, memory in memories.items() if memory}
     looks = _dns.look(names, settings, {owner: memory.leaving() for owner, memory in memories.items()})
     looks = {owner: waive_servers(look.to_dict(), waivers, clock()) for owner, look in looks.items()}
-    seen, answers = [], []
+    seen, answers = [], {}
     now = clock()
     for owner in sorted(looks):
         memory = memories.get(owner, Name(owner)).observe(looks[owner], timing)
         seen.append({
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
-        for new, replaced in candidates.get(owner) or ():
-            answers.append(may_deploy((new,), memory, replaced, now, timing))
-        if not candidates.get(owner):
-            problems = memory.problems(now, timing)
-            answers.append(Answer("no", tuple(problems)) if problems else Answer("yes"))
-    return {"names": seen, "answer": all_of(answers).to_dict(), "base_domains": _addressed(bases, settings), "now": now}
+        problems = memory.problems(now, timing)
+        answers[owner] = all_of(
+            may_deploy((new,), memory, replaced, now, timing) for new, replaced in candidates[owner]
+        ) if candidates.get(owner) else Answer("no", tuple(problems)) if problems else Answer("yes")
+    return {"names": seen, "answer": all_of(answers.values()).to_dict(),
+            "answers": {owner: answer.to_dict() for owner, answer in answers.items()},
+            "base_domains": _addressed(bases, settings), "now": now}
 
 
 def _base_domains(names):
@@ -71,8 +72,8 @@ def _addressed(bases, settings):
     # A host without an address is named by whoever needs one; here it must not hide what was seen.
     found = _dns.addresses_of(bases, settings)
     return [
-        {"name": base, "addresses": [], "ttl": 0} if isinstance(one, DnsError)
-        else {"name": base, "addresses": list(one.addresses), "ttl": one.ttl}
+        {"name": base, "addresses": [], "ttl": 0, "problem": one.message} if isinstance(one, DnsError)
+        else {"name": base, "addresses": list(one.addresses), "ttl": one.ttl, "problem": ""}
         for base, one in found.items()
     ]
 

@@ -62,6 +62,10 @@ options:
         description: How long caches may lead to the addresses, in seconds (the sum of the TTLs along the path).
         type: int
         default: 0
+      problem:
+        description: Why it has none, as RV(mailops.dane.tlsa_wait#module:base_domains[].problem) says it.
+        type: str
+        default: ""
   services:
     description: The services under each of the O(names).
     type: list

@@ -103,6 +103,15 @@ answer:
       stands in the way is still being served.
   returned: always
   type: dict
+answers:
+  description: The same for each owner name alone.
+  returned: success and timeout
+  type: dict
+late:
+  description: The owner names whose answer was still no at the timeout, when there were others. Without others the task fails.
+  returned: success
+  type: list
+  elements: str
 names:
   description: What was seen, for each owner name.
   returned: success and timeout
@@ -138,6 +147,9 @@ base_domains:
     ttl:
       description: How long caches may lead to them, in seconds.
       type: int
+    problem:
+      description: Why there are none, or an empty string.
+      type: str
 now:
   description: The clock of the host that looked, in seconds since the epoch.
   returned: success and timeout

@@ -107,6 +107,17 @@ def test_progress_is_a_line_on_change_and_every_half_minute(monkeypatch):
     assert "left: " in world.shown[3][1] and "may be in caches" in world.shown[3][1]
 
 
+def test_at_the_timeout_the_names_that_are_ready_go_on(monkeypatch):
+    """One ill zone is no reason for forty hosts to fail."""
+    def two(*yes):
+        return lambda now: {**still(now), "answers": {
+            f"{number}.": {"yes": one} for number, one in enumerate(yes)}}
+    told = World(monkeypatch, two(True, False), timeout=5).run()
+    assert not told["failed"] and told["late"] == ["1."] and "Cannot go on: after 5 s" in told["msg"]
+    assert World(monkeypatch, two(False, False), timeout=5).run()["failed"]
+    assert World(monkeypatch, lambda now: result(now, look(now, V_AB))).run()["late"] == []
+
+
 def later(seconds):
     """A look by a clock that has jumped."""
     return lambda now: {**still(now), "now": now + seconds}

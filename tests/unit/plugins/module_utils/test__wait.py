@@ -54,7 +54,7 @@ def test_a_look_goes_into_the_memory_that_was_given(world):
     assert told["names"][0]["memory"] == memory.observe(look(T0, V_AB), TIMING).to_dict()
     assert told["answer"]["verdict"] == "no" and told["answer"]["safe_at"] == T0 + 21 and told["now"] == T0
     assert told["names"][0]["states"] == {str(record("A")): "OMNIPRESENT", str(record("B")): "RUMOURED"}
-    assert told["base_domains"] == [{"name": "mx1.example.test", "addresses": ["192.0.2.25"], "ttl": 60}]
+    assert told["base_domains"] == [{"name": "mx1.example.test", "addresses": ["192.0.2.25"], "ttl": 60, "problem": ""}]
 
 
 def test_every_candidate_of_every_name_is_asked_about(world):
@@ -67,7 +67,8 @@ def test_every_candidate_of_every_name_is_asked_about(world):
     assert one_look([OWNER], memories, candidate())["answer"]["yes"]
     two = {OWNER: candidate()[OWNER] + candidate(chain("C"))[OWNER]}
     assert not one_look([OWNER], memories, two)["answer"]["yes"]
-    assert {"name": "mx2.example.test", "addresses": [], "ttl": 0} in told["base_domains"]
+    assert {"name": "mx2.example.test", "addresses": [], "ttl": 0, "problem": "Cannot find"} in told["base_domains"]
+    assert {owner: answer["yes"] for owner, answer in told["answers"].items()} == {OWNER: True, other: False}
 
 
 def test_without_candidates_it_waits_until_every_server_is_heard(world):
