@@ -57,6 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         status, headers, content = self.ask(self.command, self.path, body)
         if "certZ" in self.path and self.mode == "lose":
             # It was issued, and the client will never know.
+            self.log_message("issued, and the connection closed: %s", self.path)
             self.close_connection = True
             return
         self.answer(status, headers, content)

@@ -66,9 +66,8 @@ def rules(host, name, text):
 
 def unreachable(host):
     """SSH to it is cut and stays so; mail goes on."""
-    return rules(host, "no_ssh", (
-        "chain in { type filter hook input priority 0; tcp dport 22 reject with tcp reset; }\n"
-        "chain out { type filter hook output priority 0; tcp sport 22 reject with tcp reset; }"))
+    # On the way in only: on the way out the resets themselves would be stopped.
+    return rules(host, "no_ssh", "chain in { type filter hook input priority 0; tcp dport 22 reject with tcp reset; }")
 
 
 def silent(host):
@@ -106,7 +105,8 @@ def key_revoked():
 def signatures_end_soon(seconds):
     """What the primary signs from now on is valid for so long, and the TLSA records are signed anew."""
     conf = "/usr/share/lab/policy.conf"
-    short = f"signatures-validity {seconds}s; signatures-validity-dnskey {seconds}s; signatures-refresh 60s;"
+    short = f"signatures-validity {seconds}s; signatures-validity-dnskey {seconds}s; signatures-refresh 60s; "
+    short += "signatures-jitter 0;"
     return Fault(f"signatures for {seconds} s", inside("ns0", (
         f"[ -f {conf}.whole ] || cp -p {conf} {conf}.whole; "
         f"sed -i 's/^\\tparent-ds-ttl.*/&\\n\\t{short}/' {conf}; rndc reconfig; sleep 1")),
@@ -186,16 +186,16 @@ def small_disk(host, directory):
     # Below the mount first, so that nobody ever sees an old content.
     off = (f"if mountpoint -q {directory}; then rm -f {room}/.filler; mkdir -p /run/below; mount --bind / /run/below; "
            f"find /run/below{directory} -mindepth 1 -delete; cp -a {room}/. /run/below{directory}/; umount /run/below; "
-           f"umount {directory}; umount {room}; fi")
-    return Fault(f"small disk below {directory} at {host}", _entered(host, "-m", on), _entered(host, "-m", off))
+           f"umount -l {directory}; umount -l {room}; fi")
+    return Fault(f"small disk below {directory} at {host}", _entered(host, "-m -p", on), _entered(host, "-m -p", off))
 
 
 def full(host, directory):
     """No byte can be written there any more."""
     filler = f"{directory}/.filler"
-    return Fault(f"disk full below {directory} at {host}", _entered(host, "-m", (
+    return Fault(f"disk full below {directory} at {host}", _entered(host, "-m -p", (
         f"dd if=/dev/zero of={filler} bs=4k 2>/dev/null || true; [ -s {filler} ]")),
-        _entered(host, "-m", f"rm -f {filler}"))
+        _entered(host, "-m -p", f"rm -f {filler}"))
 
 
 def ledger_lost(host):
