@@ -141,7 +141,15 @@ options:
         were looked at (default V(true)); RV(ignore:versions), RRsets that other servers serve;
         RV(ignore:enabling) and RV(ignore:retiring), whether the name may be without records before or after.
         Only with RV(ignore:retiring) the last record can be removed.
+      - Without it only records in parameter combinations that are published already can be added, which suits whatever
+        is presented. Any other change is refused, unless O(unchecked).
     type: dict
+  unchecked:
+    description:
+      - Make the change at your word, without asking whether it suits what the endpoints present.
+      - A record that a served key needs can be removed so, and mail be lost.
+    type: bool
+    default: false
 notes:
   - M(community.general.nsupdate) and most modules for providers replace or delete whole RRsets, which can leave senders
     without a record that they need. This module does not.
@@ -154,7 +162,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Publish the record of the key in use
+- name: Publish the first record of a name, that of the key in use
   mailops.dane.tlsa_record:
     records:
       - host: mx1.example.org
@@ -163,6 +171,7 @@ EXAMPLES = r"""
     server: ns0.example.org
     key_name: dane.
     key_secret: "{{ vault_dane_tsig }}"
+    unchecked: true
 
 - name: Publish next keys for two hosts at once
   mailops.dane.tlsa_record:
@@ -340,7 +349,8 @@ def run(params, check_mode):
     _dns.require_library()
     settings = _dns.Settings.from_options(params)
     found = gathered(params["records"])
-    door = None if params["view"] is None else _update.Door(check_view(params["view"]), time.time)
+    view = None if params["view"] is None else check_view(params["view"])
+    door = None if params["unchecked"] else _update.Door(view, time.time)
     publisher = _update.Rfc2136(
         params["server"], params["port"], params["key_name"], params["key_algorithm"], params["key_secret"],
         params["timeout"], settings)
@@ -396,8 +406,10 @@ def main():
             "zone": {"type": "str"},
             "timeout": {"type": "float", "default": 10.0},
             "view": {"type": "dict"},
+            "unchecked": {"type": "bool", "default": False},
         },
         required_together=[("key_name", "key_secret")],
+        mutually_exclusive=[("view", "unchecked")],
         supports_check_mode=True,
     )
     files = [entry for entry in module.params["records"] if entry["certificate_path"] or entry["publickey_path"]]

@@ -50,6 +50,8 @@ def run(dns_world, capsys):
             "records": list(records), "server": "127.0.0.1", "port": dns_world.ports["primary"], "key_name": "dane.",
             "key_secret": lab.SECRET, "resolver": [f"127.0.0.1@{dns_world.ports['unbound']}"],
             "_ansible_check_mode": check, "_ansible_diff": True, **options}
+        if "view" not in options and "unchecked" not in options:
+            arguments["unchecked"] = True
         with module_arguments(arguments), pytest.raises(SystemExit):
             tlsa_record.main()
         return json.loads(capsys.readouterr().out)
@@ -348,3 +350,17 @@ def test_documentation_and_arguments_agree(monkeypatch):
 
     check(seen, {**documented, **shared})
     assert seen["key_secret"]["no_log"] is True
+
+
+def test_without_a_view_only_alternatives_can_be_added(run, served, dns_world, owner):
+    """Whatever is presented, more records in the same combinations suit it; nobody knows about anything else."""
+    dns_world.update(owner, add=[_update.Record.parse(A)])
+    assert run({"name": owner, "rdata": [B]}, unchecked=False)["changed"]
+    assert served(owner) == {A, B}
+    for state, record in (("absent", A), ("exact", C), ("present", f"3 1 2 {lab.DIGEST_A * 2}")):
+        result = run({"name": owner, "rdata": [record]}, state=state, unchecked=False)
+        assert result["failed"] and owner in result["msg"] and "without a view" in result["msg"]
+        assert "unchecked=true" in result["msg"] and served(owner) == {A, B}
+    first = "_465" + owner[3:]
+    assert "without a view" in run({"name": first, "rdata": [A]}, unchecked=False)["msg"]
+    assert "mutually exclusive" in run({"name": owner, "rdata": [A]}, view={}, unchecked=True)["msg"]
