@@ -266,7 +266,7 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
     if now < name.unknown_until and not renewal:
         reasons.append(_reason(
             "history-unknown", name.owner, "what was published before this ledger began may be in caches for "
-            f"{name.unknown_until - now:.0f} s more", until=name.unknown_until))
+            f"{name.unknown_until - now:.0f} s more, and there is nothing to do but to wait", until=name.unknown_until))
     if not reasons:
         return Answer(verdict)
     times = [reason["until"] for reason in reasons]
@@ -588,8 +588,8 @@ class Name(NamedTuple):
         clock; empty when it is not."""
         if self.looked_at is not None and -timing.view_max_age <= now - self.looked_at <= max_age:
             return []
-        return [_reason("view-stale", self.owner, f"the last look at its servers is not of the last {max_age} s; if it "
-                        "is, the clocks differ")]
+        return [_reason("view-stale", self.owner, f"the last look at its servers is not of the last {max_age} s: look again "
+                        "(mailops.dane.tlsa_wait, on the host dane-gate look); if it was taken just now, the clocks differ")]
 
     def problems(self, now, timing):
         """Why nothing may be decided about this name at all (list of reason dicts); empty when all is well."""
