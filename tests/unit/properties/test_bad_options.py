@@ -24,6 +24,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils import basic
 from ansible_collections.mailops.dane.plugins.action import tlsa_wait as action
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _dns, _gate, _update
+from ansible_collections.mailops.dane.plugins.module_utils._errors import RecordError
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Ledger, Name, Timing, Version
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from ansible_collections.mailops.dane.plugins.modules import (
@@ -249,6 +250,15 @@ def test_malformed_looks_name_the_place_and_the_next_step(site, name, wrong, say
         assert "tlsa_wait" in result["msg"]
 
 
+@pytest.mark.parametrize("digest", ["abc", "AB" * 32, "ab" * 31, "ab" * 33, "3 1 1 " + "ab" * 32, ""])
+def test_a_key_to_retire_is_a_digest(site, digest):
+    """Anything else would be written down and never be found again."""
+    site.reset()
+    module, options = options_of(site)["dane_ledger"]
+    result = check_run(site, module, {**options, "retire": [digest]})
+    assert result["failed"] and "retire" in result["msg"], result
+
+
 LOST = ["", "{", "\x00" * 100, "[" * 100000, '{"format": 99}', '{"format": 1, "names": {}}', "null", "\ufeff{}"]
 
 
@@ -321,6 +331,13 @@ def test_tlsa_record_with_options_edited_by_hand(site, edition):
     # Nobody is there to be asked: what is not refused for itself ends with that.
     assert result.get("failed") or not edition[0].get("records") or edition[0].get("records") == "", result
     assert RECORD["key_secret"] * 2 not in json.dumps(result)
+
+
+def test_one_owner_name_has_one_view():
+    """Of two spellings one would be forgotten."""
+    with pytest.raises(RecordError) as caught:
+        tlsa_record.check_view({OWNER: VIEW, OWNER.upper().rstrip("."): VIEW})
+    check_message(caught.value)
 
 
 @pytest.mark.parametrize("path", ["/nonexistent", "/etc", "/tmp/a\x00b", __file__])
