@@ -171,7 +171,7 @@ ANSWERS = [(SERVER, OWNER, "TLSA"), (SERVER, ZONE, "SOA"), (RESOLVER, OWNER, "TL
            (RESOLVER, ZONE, "NS"), (RESOLVER, ZONE, "DNSKEY"), (RESOLVER, "ns1.example.test.", "A"), (PARENT, ZONE, "NS")]
 
 
-@pytest.mark.parametrize("which", ANSWERS, ids=lambda which: "-".join(which))
+@pytest.mark.parametrize("which", ANSWERS, ids="-".join)
 @given(data=st.data())
 @examples(40)
 def test_a_damaged_answer_is_read_right_or_no_evidence(which, data):
@@ -244,7 +244,7 @@ def odd_signatures():
     """Signatures over the right records with one field changed."""
     good = SIGNED["TLSA"][1][0]
     for field, value in (("labels", 0), ("labels", 255), ("algorithm", 0), ("algorithm", 1), ("algorithm", 8),
-                          ("algorithm", 16),
+                         ("algorithm", 16),
                          ("algorithm", 255), ("key_tag", 0), ("original_ttl", 0), ("expiration", 0), ("expiration", 2**32 - 1),
                          ("inception", 2**32 - 1), ("signature", b""), ("signature", b"\x00" * 64), ("signature", b"x" * 500),
                          ("signer", dns.name.root), ("type_covered", dns.rdatatype.A)):
@@ -327,11 +327,11 @@ def test_every_code_and_flag(rcode, flags):
 
 
 ODD_SECTIONS = [
-    rrset(".", "NS", "."), rrset(ZONE, "NS", "."), rrset(ZONE, "NS", "\\000.example.test."), rrset(ZONE, "NS",
-    "ns1.example.test."),
+    rrset(".", "NS", "."), rrset(ZONE, "NS", "."), rrset(ZONE, "NS", "\\000.example.test."),
+    rrset(ZONE, "NS", "ns1.example.test."),
     rrset("ns1.example.test.", "A", "192.0.2.1"), rrset("ns1.example.test.", "AAAA", "::"),
-    dns.rrset.from_text("ns1.example.test.", 10, "CH", "A", "chaosnet. 1"), rrset("ns1.example.test.", "CNAME",
-    "ns1.example.test."),
+    dns.rrset.from_text("ns1.example.test.", 10, "CH", "A", "chaosnet. 1"),
+    rrset("ns1.example.test.", "CNAME", "ns1.example.test."),
     rrset(ZONE, "SOA", ". . 0 0 0 0 4294967295"), rrset("test.", "SOA", ". . 0 0 0 0 0"), rrset(".", "SOA", ". . 0 0 0 0 0"),
     rrset(ZONE, "CNAME", "example.test."), rrset(ZONE, "DNAME", "example.test."), rrset(ZONE, "MX", "0 ."),
     rrset(ZONE, "DNSKEY", "257 3 13 AAAA"), rrset(ZONE, "DNSKEY", "257 3 8 AAAA"), rrset(ZONE, "DNSKEY", "0 0 0 AA=="),

@@ -81,7 +81,7 @@ def run(module, arguments, check=False):
 ANSIBLES = re.compile(
     r"required|Could not replace file|unable to convert|Unsupported parameters|value of \S+ must be one of|mutually exclusive|"
     r"dictionary requested|cannot be converted|could not be converted|Elements value for option|of type|must be|expected|"
-    r"not given to the module",
+    r"not given to the module|ch(?:mod|own|grp) failed|failed to look up",
     re.IGNORECASE)
 
 
