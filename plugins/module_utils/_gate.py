@@ -246,7 +246,7 @@ def check_clock(other, clock=time.time, most=CLOCK_SECONDS):
     :raises LedgerError: they differ by more.
     """
     behind = 0 if other is None else other - clock()
-    if abs(behind) > most:
+    if not abs(behind) <= most:
         raise LedgerError(
             f"Cannot use the ledger: the clock of this host is {abs(behind):.0f} s {'behind' if behind > 0 else 'ahead of'} "
             f"the controller's. Set both by NTP, then run again: no wait can be measured by clocks that differ by more than "

@@ -1051,3 +1051,8 @@ def test_a_service_without_the_chain_files_is_an_objection(line):
     def run(command):
         return 0, {"-xh": "/etc/chain.pem" if command[-1] == "smtpd_tls_chain_files" else "", "-P": line}[command[1]]
     assert any("master.cf has -o" in one for one in _gate.postfix_objections("/etc/chain.pem", run))
+
+
+def test_a_time_that_is_none_is_no_clock():
+    with pytest.raises(LedgerError, match="Cannot use the ledger"):
+        _gate.check_clock(float("nan"), lambda: 1000.0)
