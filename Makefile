@@ -23,8 +23,8 @@ export MOLECULE_COMMAND_BORDERS := false
 PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv constraints collection unit unit-2.18 oldpython model contract lint sanity sanity-2.18 molecule demo \
-	demo-broken faults faults-short lab-up lab-down changelog test clean
+.PHONY: help venv constraints collection unit unit-2.18 oldpython model model-short contract lint sanity sanity-2.18 molecule \
+	demo demo-broken faults faults-short lab-up lab-down changelog test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_.-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +52,11 @@ unit-2.18: collection ## the same with ansible-core 2.18
 oldpython: collection ## unit tests of on-host code with Debian's own Python and cryptography
 	DANE_COLLECTION_ROOT=$(COLLECTION) DANE_ON_HOST_ONLY=1 build/venv-oldpython/bin/python $(PYTEST) tests/unit
 
-model: collection ## the two questions against small worlds, to the last state; a mutant for each rule
-	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python $(PYTEST) tests/model -s
+model: collection ## the model checker: worlds to the last state, random runs, every mutant of _rollover
+	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python tests/model/run.py
+
+model-short: collection ## the same with a fixed sample of the mutants
+	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python tests/model/run.py --short
 
 contract: venv ## tests that read the repository: layers, role defaults, Ansible traps, headers
 	$(BIN)/python $(PYTEST) tests/contract

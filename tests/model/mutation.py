@@ -7,13 +7,14 @@
 cosmic-ray's operators know comparisons, boolean and arithmetic operators, numbers, True and False, conditions of `if`
 and of ternaries, loops, exceptions and decorators. What they leave out is added here in the same form: texts, the
 conditions of `elif` and of comprehensions, `in`. All operators are used, on the whole module. Left alone is only what
-nothing decides by: docstrings, type annotations, and the words of messages (f-strings, what an exception is raised
-with, the value of ``"text"`` in a reason).
+nothing decides by: docstrings, type annotations, and the words of messages (f-strings, texts of four words and more,
+what an exception is raised with, the value of ``"text"`` in a reason).
 """
 
 from __future__ import annotations
 
 import ast
+import gc
 import os
 import re
 import resource
@@ -105,7 +106,9 @@ class Mutant(NamedTuple):
     key: str  # operator | function | line of source | which of several on that line
     line: int
     change: str  # what the line says instead
-    code: str
+    part: str  # the class or function as it is then
+    first: int  # and where in the source it stands
+    last: int
 
     def __str__(self):
         return f"line {self.line}: {self.key}  ->  {self.change}"
@@ -137,28 +140,37 @@ def mutants(source):
     """
     tree, lines, spoken = parso.parse(source), source.splitlines(), _spoken(source)
     functions = _functions(source)
-    seen, counted, found = {_meaning(source)}, {}, []
-    for node in list(ast_nodes(tree)):
-        for name, operator in operators():
-            for index, (start, _end) in enumerate(list(operator.mutation_positions(node))):
-                if any(first <= start < last for first, last in spoken):
-                    continue
-                code = _mutated(tree, node, operator, index)
-                meaning = _meaning(code)
-                if meaning is None or meaning in seen:
-                    continue
-                seen.add(meaning)
-                text = " ".join(lines[start[0] - 1].split())
-                key = f"{name} | {functions.get(start[0], '')} | {text}"
-                counted[key] = counted.get(key, 0) + 1
-                changed = _changed(lines, code.splitlines())
-                found.append(Mutant(f"{key} | {counted[key]}", start[0], changed, code))
+    counted, found, every = {}, [], operators()
+    for top in list(tree.children):
+        # Only the class or function that is changed is read anew: the rest stays as it is.
+        code = top.get_code()
+        first = _offset(lines, top.start_pos) - len(top.get_first_leaf().prefix)
+        seen = {_meaning(code)}
+        for node in list(ast_nodes(top)):
+            for name, operator in every:
+                for index, (start, _end) in enumerate(list(operator.mutation_positions(node))):
+                    if any(first <= start < last for first, last in spoken):
+                        continue
+                    changed = _mutated(top, node, operator, index)
+                    meaning = _meaning(changed)
+                    if meaning is None or meaning in seen:
+                        continue
+                    seen.add(meaning)
+                    text = " ".join(lines[start[0] - 1].split())
+                    key = f"{name} | {functions.get(start[0], '')} | {text}"
+                    counted[key] = counted.get(key, 0) + 1
+                    found.append(Mutant(f"{key} | {counted[key]}", start[0], _changed(code, changed), changed, first,
+                                        first + len(code)))
     return sorted(found, key=lambda mutant: mutant.line)
 
 
-def _mutated(tree, node, operator, index):
+def _offset(lines, position):
+    return sum(len(line) + 1 for line in lines[:position[0] - 1]) + position[1]
+
+
+def _mutated(top, node, operator, index):
     # The operators change the tree in place: put everything back for the next one.
-    parent = node.parent
+    parent = node.parent if node is not top else None
     before = node.value if hasattr(node, "value") else None
     children = list(node.children) if hasattr(node, "children") else None
     values = [(child, child.value) for child in children or () if hasattr(child, "value")]
@@ -168,7 +180,7 @@ def _mutated(tree, node, operator, index):
         if changed is not node and parent:
             parent.children = [changed if child is node else child for child in parent.children
                                if child is not node or changed is not None]
-        return tree.get_code()
+        return top.get_code()
     finally:
         if before is not None:
             node.value = before
@@ -188,6 +200,7 @@ def _meaning(code):
 
 
 def _changed(before, after):
+    before, after = before.splitlines(), after.splitlines()
     if len(before) != len(after):
         return "(a line less)"
     return next((" ".join(new.split()) for old, new in zip(before, after) if old != new), "")
@@ -220,43 +233,45 @@ def _spoken(source):
         spoken.append(((node.lineno, first), (node.end_lineno, last)))
 
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.JoinedStr):
-            leave(node)
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            for argument in node.exc.args:
-                leave(argument)
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values):
-                if isinstance(key, ast.Constant) and key.value == "text":
-                    leave(value)
-        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            leave(node)
-        elif isinstance(node, ast.AnnAssign):
-            leave(node.annotation)
-        elif isinstance(node, ast.arg) and node.annotation:
-            leave(node.annotation)
-        elif isinstance(node, ast.FunctionDef) and node.returns:
-            leave(node.returns)
+        for one in _words_of(node):
+            leave(one)
     return spoken
+
+
+def _words_of(node):
+    """The parts of a node that are only words."""
+    if isinstance(node, ast.JoinedStr):
+        return [node]
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.count(" ") >= 3:
+        return [node]
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        return node.exc.args
+    if isinstance(node, ast.Dict):
+        return [value for key, value in zip(node.keys, node.values) if isinstance(key, ast.Constant) and key.value == "text"]
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return [node]
+    notes = [getattr(node, "annotation", None), getattr(node, "returns", None)]
+    return [note for note in notes if note is not None]
 
 
 # --------------------------------------------------------------------------------------------------- hunting mutants
 
 
-def hunt(found, put, killers, workers, seconds, order=None, say=None):
+def hunt(found, put, asked, workers, seconds, say=None):
     """Let the killers loose on every mutant, each in a process of its own (list of :class:`Result`).
 
-    :param found: list of :class:`Mutant`. :param put: function that puts a mutant's code in the place of the module.
-    :param killers: list of (name, function); one that raises anything has noticed.
+    :param found: list of :class:`Mutant`. :param put: function that puts a mutant in the place of the module.
+    :param asked: function of a mutant: a list of (name, function); one that raises anything has noticed.
     :param workers: how many processes at a time. :param seconds: how much processor time one mutant may take: one that
         takes more hangs, and that is noticed, too.
-    :param order: line's key to the name of the killer that is tried first.
     """
     todo, running, results = list(reversed(found)), {}, []
+    # What is there is shared with every process that begins, and not to be tidied up by each of them.
+    gc.freeze()
     while todo or running:
         while todo and len(running) < workers:
             mutant = todo.pop()
-            reader, process = _start(mutant, put, killers, seconds, (order or {}).get(mutant.key))
+            reader, process = _start(mutant, put, asked(mutant), seconds)
             running[reader] = (mutant, process, time.monotonic())
         for reader in select.select(list(running), [], [])[0]:
             mutant, process, start = running.pop(reader)
@@ -267,7 +282,7 @@ def hunt(found, put, killers, workers, seconds, order=None, say=None):
     return sorted(results, key=lambda result: position[result.mutant.key])
 
 
-def _start(mutant, put, killers, seconds, first):
+def _start(mutant, put, killers, seconds):
     reader, writer = os.pipe()
     process = os.fork()
     if process:
@@ -281,7 +296,7 @@ def _start(mutant, put, killers, seconds, first):
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        for name, how in _noticed(mutant, put, sorted(killers, key=lambda killer: killer[0] != first)):
+        for name, how in _noticed(mutant, put, killers):
             os.write(writer, f"{name}\n{how}".encode()[:4000])
             break
     finally:
@@ -290,7 +305,7 @@ def _start(mutant, put, killers, seconds, first):
 
 def _noticed(mutant, put, killers):
     try:
-        put(mutant.code)
+        put(mutant)
     except BaseException as exc:
         yield "import", repr(exc)
         return
