@@ -438,15 +438,13 @@ class SeenVersion(NamedTuple):
     open_until: float = 0.0
 
 
-def _both(newer, newer_name, older, older_name):
-    """What two memories know of one version."""
+def _both(newer, older, older_name):
+    """What two memories know of one version; ``newer`` is of the one that looked last."""
     gone = None
     if newer.gone_since is not None and older.gone_since is not None:
         gone = max(newer.gone_since, older.gone_since)
     elif newer.gone_since is not None and newer.gone_since > max(older_name.looked_at or 0, older.open_until):
         gone = newer.gone_since
-    elif older.gone_since is not None and older.gone_since > max(newer_name.looked_at or 0, newer.open_until):
-        gone = older.gone_since
     servers = frozenset() if gone is not None else newer.servers or older.servers
     return SeenVersion(newer.version, servers, gone, max(newer.open_until, older.open_until))
 
@@ -654,7 +652,7 @@ class Name(NamedTuple):
         memory: Dict[Version, SeenVersion] = {seen.version: seen for seen in older.versions}
         for seen in newer.versions:
             known = memory.get(seen.version)
-            memory[seen.version] = seen if known is None else _both(seen, newer, known, older)
+            memory[seen.version] = seen if known is None else _both(seen, known, older)
         sources = {source.key: source for source in older.sources}
         for source in newer.sources:
             longest = max(source.ttl, sources[source.key].ttl) if source.key in sources else source.ttl
