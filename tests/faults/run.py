@@ -63,10 +63,11 @@ def run(stage, chosen):
     tally = progress.Progress(stage)
     junit = ROOT / "build" / "logs" / f"{stage.name}.xml"
     junit.parent.mkdir(parents=True, exist_ok=True)
-    status = pytest.main([*BASE, f"--junit-xml={junit}", "-o", "junit_family=xunit2", *chosen],
-                         plugins=[tally])
+    try:
+        status = pytest.main([*BASE, f"--junit-xml={junit}", "-o", "junit_family=xunit2", *chosen], plugins=[tally])
+    finally:
+        stage.stop_watching()
     tally.window_ends(time.time())
-    stage.stop_watching()
     line, good = last_line(stage, tally, int(status))
     print(line, flush=True)
     return 0 if good else 1
