@@ -237,7 +237,7 @@ class NameTeller:
         if chance.random() < 0.1 and self.events:
             text = chance.choice(list(self.versions))
             self.events = [event._replace(until=0.0) if event.intent == text else event for event in self.events]
-            return name.settled(self.versions[text])
+            return name.settled(_rollover.Version.from_dict(through_json(self.versions[text].to_dict())))
         self.at += chance.choice((0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0))
         servers, said, ttls = [], {}, {}
         leaving = name.leaving()
@@ -253,7 +253,7 @@ class NameTeller:
                 ttls[number] = server["ttl"]
             if chance.random() < 0.1:
                 del server["ttl"]
-                ttls.pop(number, None) is None or ttls.update({number: 0})
+                ttls.update({number: 0} if number in ttls else {})
             servers.append(server)
             said[number] = self._said(number, outcome, text)
         for number in set(self.lame_since) - set(said):
@@ -307,12 +307,14 @@ class NameTeller:
         assert (name.unknown_until, set(name.unanswered)) == (self.unknown_until, told.unknown()), self.events
         assert (name.looked_at, name.security) == (self.last, self.security)
         assert set(name.silent) == told.silent(), self.events
+        assert set(name.leaving()) == told.leaving(), self.events
         for seen in name.versions:
             assert seen.open_until == max([event.until for event in self.events if event.intent == text_of[seen.version]],
                                           default=0.0)
         assert {one[0]: one[1:] for one in name.lame} == self.lame_since
         assert set(name.served()) == {self.versions[text] for text in wanted if wanted[text][0]}
-        for now in (self.at, self.at + 2, self.at + 2.5, self.at + 5, self.at + self.chance.randint(1, 12)):
+        for now in (self.at - 3, self.at - 4, self.at, self.at + 2, self.at + 2.5, self.at + 5,
+                    self.at + self.chance.randint(1, 12)):
             held = {text for text, (_holders, gone) in wanted.items()
                     if gone is None or now < gone + _held(self.timing, self.ttl_of[text])}
             assert {text_of[seen.version] for seen in name.may_be_seen(now, self.timing)} == held, (now, held)
@@ -337,7 +339,7 @@ class NameTeller:
 
     def _judge_problems(self, name, now, told, wanted):
         codes = []
-        if now - self.last > 3:
+        if not -3 <= now - self.last <= 3:
             codes.append(("view-stale", None))
         elif self.security != "secure":
             codes.append(("not-secure", None))
@@ -363,7 +365,7 @@ class NameTeller:
         renewal = bool(replaced) and all(any(_renews(old, who) for who in new) for old in replaced) and all(
             any(_renews(old, who) for old in replaced) for who in new)
         if renewal:
-            codes = [("view-stale", None, None)] if now - self.last > self.timing.look_max_age else []
+            codes = [] if -3 <= now - self.last <= self.timing.look_max_age else [("view-stale", None, None)]
         else:
             codes = [(one["code"], None, None) for one in name.problems(now, self.timing)]
         verdict = "yes"
@@ -477,6 +479,9 @@ class ChainsTeller:
                     endpoint["left"] = True
                 else:
                     ttls[key] = endpoint["ttl"]
+                if chance.random() < 0.1:
+                    del endpoint["ttl"]
+                    ttls.update({key: 0} if key in ttls else {})
                 told = [chance.choices(("chain", "silent", "no-tls", "no-chain-for-algorithm", "waived"), (9, 1, 1, 1, 1))[0]
                         for _handshake in range(chance.choice((1, 1, 2)))]
                 whos = [chance.choice(list(self.chains)) for _one in told]
@@ -517,6 +522,7 @@ class ChainsTeller:
         assert mine == wanted, (self.events, mine, wanted)
         assert (set(chains.unanswered), chains.looked_at) == (told.unknown(), self.looked_at), self.events
         assert chains.unknown_until == self.unknown_until
+        assert set(chains.leaving()) == told.leaving(), self.events
         presented = {who for who in wanted if wanted[who][0]}
         assert {chain.id for chain in chains.presented()} == presented
         some = [self.key("0", "mx"), self.key("1", "mail")]
@@ -529,12 +535,12 @@ class ChainsTeller:
             assert {seen.chain.id for seen in pruned.chains} == met
             assert pruned.unknown_until == min(self.unknown_until, now + self.timing.linger)
         assert _rollover.Chains.from_dict(through_json(chains.to_dict())) == chains
-        for endpoint in _rollover.left_endpoints(chains, [{
-                "name": name, "address": "9", "port": 25, "algorithm": "ecdsa", "sni": ""} for name in ("mx", "mail")]):
-            assert endpoint["left"] is True and _rollover.endpoint_key(endpoint) in chains.leaving()
-        assert len(_rollover.left_endpoints(chains, [
-            {"name": "mx", "address": number, "port": 25, "algorithm": "ecdsa", "sni": ""} for number in "89"])) == sum(
-                "|mx|" in key for key in chains.leaving())
+        for names in (("mx", "mail"), ("mail", "mx")):
+            some = [{"name": name, "address": address, "port": 25, "algorithm": "ecdsa", "sni": ""}
+                    for name in names for address in "89"]
+            left = _rollover.left_endpoints(chains, some)
+            assert all(endpoint["left"] is True for endpoint in left)
+            assert [_rollover.endpoint_key(endpoint) for endpoint in left] == chains.leaving()
 
 
 # ------------------------------------------------------------------------------------------- answers, waivers, defaults
@@ -582,8 +588,10 @@ DAY = 86400.0
 def check_waivers():
     """Waivers: which are read, when they end, and what they reach."""
     good = {"what": "server", "name": " 192.0.2.1 ", "until": "1970-01-03", "reason": " gone "}
-    one, = _rollover.parse_waivers([good])
+    one, = _rollover.parse_waivers(through_json([good]))
     assert one == ("server", "192.0.2.1", 3 * DAY, "gone") and str(one) == "server 192.0.2.1 until 1970-01-03: gone"
+    assert str(one._replace(until=DAY + 1)).endswith("until 1970-01-02: gone")
+    assert _rollover.parse_waivers([{**good, "until": "1970-01-04"}])[0].until == 4 * DAY
     assert _rollover.parse_waivers(None) == _rollover.parse_waivers([]) == ()
     assert [waiver.what for waiver in _rollover.parse_waivers([good, {**good, "what": "endpoint"}])] == ["server", "endpoint"]
     for part in good:
@@ -597,18 +605,21 @@ def check_waivers():
                {"address": "192.0.2.1", "name": "ns1.", "outcome": "version", "detail": ""},
                {"address": "192.0.2.2", "name": "ns2.", "outcome": "does-not-serve", "detail": "REFUSED"},
                {"address": "192.0.2.3", "name": None, "outcome": "silent", "detail": ""},
-               {"address": "192.0.2.4 port 5353", "name": "ns4", "outcome": "silent", "detail": ""}]
+               {"address": "192.0.2.4 port 5353", "name": "ns4", "outcome": "silent", "detail": ""},
+               {"address": "192.0.2.5", "name": "nsX.", "outcome": "waived", "detail": "said before"}]
     look = through_json({"owner": OWNER, "servers": servers})
     for name, reached in (("192.0.2.1", [0]), ("ns2", [2]), ("ns2.", [2]), ("192.0.2.3", [3]), ("192.0.2.4", [4]),
-                          ("192.0.2.9", [])):
+                          ("192.0.2.9", []), ("nsX", [5]), ("XX", [])):
         for now, waived in ((0.0, True), (3 * DAY - 1, True), (3 * DAY, False), (4 * DAY, False)):
             told = _rollover.waive_servers(look, [one._replace(name="other"), one._replace(name=name)], now)
             # Who is waived by address and not in the look is put into it.
             absent = told["servers"][:-len(servers)]
-            wanted = [one for one in ("other", name) if waived and not one.startswith("192.0.2.") or one == "192.0.2.9"]
+            wanted = [who for who in ("other", name) if waived and not who.startswith("192.0.2.") or who == "192.0.2.9"]
             assert told["owner"] == OWNER
-            assert [one["address"] for one in absent] == [one for one in wanted if waived], (name, now, absent)
-            assert all((one["outcome"], one["left"], one["version"]) == ("waived", True, None) for one in absent)
+            assert [found["address"] for found in absent] == [found for found in wanted if waived], (name, now, absent)
+            assert all(found == {
+                "address": found["address"], "outcome": "waived", "name": "", "version": None, "left": True,
+                "detail": f"waived, {one._replace(name=found['address'])}"} for found in absent)
             for number, (before, after) in enumerate(zip(servers, told["servers"][-len(servers):])):
                 if number not in reached:
                     assert after == before
@@ -623,7 +634,11 @@ def check_waivers():
                             ([one._replace(name="a")], ["silent", "silent", "chain", "no-tls"]),
                             ([], ["silent", "silent", "chain", "no-tls"])):
         assert [found["outcome"] for found in _rollover.waive_endpoints(outcomes, waivers, 1.0)] == wanted
-    assert _rollover.waive_servers(look, [endpoint._replace(name="192.0.2.1")], 1.0) == look
+    for what in ("endpoint", "zone"):
+        for name in ("192.0.2.1", "192.0.2.9"):
+            assert _rollover.waive_servers(look, [endpoint._replace(what=what, name=name)], 1.0) == look
+    before = [{"endpoint": {"address": "a"}, "outcome": "waived", "detail": "said before"}]
+    assert _rollover.waive_endpoints(before, [endpoint], 1.0) == before
     return Done(runs=24)
 
 
@@ -632,7 +647,7 @@ def check_waivers():
 TIMES = (0, 1, 1.5, 99999999999)
 NO_TIMES = (True, "1", -1, -0.5, float("nan"), float("inf"), 1e11, [], {})
 SECONDS = (0, 1, (1 << 40) - 1)
-NO_SECONDS = (True, False, "1", -1, 1.5, 1 << 40, None, [], {})
+NO_SECONDS = (True, False, "1", -1, 1.5, 1 << 40, (1 << 40) + 1, None, [], {})
 TEXTS = ("", "x")
 NO_TEXTS = (None, 1, True, [], {}, "\ud800")
 NO_LISTS = (None, 1, "", "x", {}, {"a": 1})
@@ -752,6 +767,10 @@ def check_ledger_files():
         assert fails(LedgerError, read, _with(data, gone, 5.0)), "gone, and yet given"
     for bad in (None, [], "x", 2, {}, {"format": 2}):
         assert fails(LedgerError, read, bad), bad
+    try:
+        read(_without(data, ("names", OWNER, "versions", 0, "ttl")))
+    except LedgerError as exc:
+        assert "'ttl' is missing" in str(exc), exc
     empty = _rollover.Ledger()
     assert read(through_json(empty.to_dict())) == empty
     assert _rollover.Operation.from_dict(None) is None
@@ -764,10 +783,14 @@ def _check_parts(ledger):
     both = ledger.with_name(other)
     assert both.name("other.") == other and both.name(OWNER) == ledger.name(OWNER) and len(both.names) == 2
     assert both.with_name(other._replace(looked_at=2.0)).name("other.").looked_at == 2.0
-    assert len(both.with_name(other._replace(looked_at=2.0)).names) == 2
+    assert len(both.with_name(other._replace(owner=through_json("other."), looked_at=2.0)).names) == 2
+    assert both.name("A.") == _rollover.Name("A.") and both.name("z.") == _rollover.Name("z.")
+    assert both.with_name(ledger.name(OWNER)).name("other.") == other and both.with_name(
+        _rollover.Name("z.")).name("other.") == other
     full = Record.parse("3 1 0 abcd")
     assert both.with_published("other.", [full]).published_at("other.") == {full.brief()}
     assert both.with_published("other.", [full]).published_at(OWNER) == ledger.published_at(OWNER)
+    assert both.with_published("A.", [full]).published_at(OWNER) == ledger.published_at(OWNER)
     assert both.with_published(OWNER, []).published == () and both.published_at("other.") == frozenset()
     assert both.with_published(OWNER, [full]).published == ((OWNER, frozenset([full.brief()])),)
 
@@ -801,8 +824,9 @@ def check_looks():
     endpoint = {"name": "mx", "address": "1", "port": 25, "algorithm": "ecdsa", "sni": "", "ttl": 1}
     outcome = {"endpoint": endpoint, "outcome": "chain", "chain": chain_of("A").to_dict(), "at": 5.0}
     chains = _rollover.Chains()
-    assert chains.observe([], timing) == chains._replace(unknown_until=chains.observe([], timing).unknown_until)
+    assert chains.observe([], timing) == chains._replace(unknown_until=float(timing.linger))
     for bad in (None, 1, [1], [{}], [{**outcome, "outcome": "deaf"}],
+                [{**outcome, "outcome": "apple"}],
                 [{**outcome, "outcome": "weary"}], [{**outcome, "at": "x"}], [{**outcome, "chain": None}],
                 [{**outcome, "endpoint": None}], [{**outcome, "endpoint": {**endpoint, "ttl": "x"}}],
                 [{**outcome, "endpoint": {key: endpoint[key] for key in endpoint if key != "sni"}}]):
@@ -814,6 +838,18 @@ def check_looks():
     assert not fails(DaneError, chains.observe, [{**outcome, "endpoint": {**endpoint, "ttl": None}}], timing)
     assert _rollover.endpoint_key({**endpoint, "sni": "s"}) == "1|mx|25|ecdsa|s"
     return Done(runs=40)
+
+
+def check_clocks_far_ahead():
+    """What was noted by a clock that was far ahead makes nobody wait for years."""
+    timing = _rollover.Timing(9, 0, 0, 2, 1, view_max_age=3)
+    noted = _rollover.SeenVersion(version_of(["311A"], 4), frozenset(["1"]), None, 1e6)
+    after = _rollover.Name(OWNER, (noted,), unknown_until=1e6).pruned(7.0, timing)
+    assert (after.versions[0].open_until, after.unknown_until) == (13.0, 43.0)
+    assert _rollover.Name(OWNER, unknown_until=1e6).pruned(7.0, timing).unknown_until == 8.0
+    assert _rollover.Name(OWNER, unknown_until=7.5).pruned(7.0, timing).unknown_until == 7.5
+    assert _rollover.Chains(unknown_until=1e6).pruned(7.0, timing).unknown_until == 9.0
+    return Done(runs=4)
 
 
 def check_families():
@@ -849,7 +885,7 @@ def check_clocks():
     ledger = _rollover.Ledger.from_dict(data)
     for _run in range(RUNS):
         wrote = _rollover.Clock(1000.0, "b", chance.choice((50.0, 500.0)))
-        now = _rollover.Clock(wrote.wall + chance.choice((-990, -300, -5, 0, 1, 5, 300, 9000)), chance.choice("bbc"),
+        now = _rollover.Clock(wrote.wall + chance.choice((-990, -300, -5, 0, 1, 5, 300, 9000)), chance.choice("bbac"),
                               chance.choice((0.0, 10.0, 51.0, 60.0, 510.0, 800.0)))
         if now.boot == "b" and now.uptime < wrote.uptime:
             now = now._replace(uptime=wrote.uptime + 3)
@@ -868,6 +904,7 @@ def check_clocks():
         assert after.name(OWNER).versions[0].open_until == (ahead[6] if stamps[6] else 0.0)
         assert after.name(OWNER).versions[0].gone_since is None and after.name(OWNER).sources[0].left is None
         assert after.chains.sources[1].left == past[2] and after.name(OWNER).lame[0] == ("s3", past[3], 2)
+    assert ledger._replace(clock=None).at(_rollover.Clock(50.0, "x", 1.0)).name(OWNER) == ledger.name(OWNER)
     first = ledger._replace(clock=None).at(_rollover.Clock(2.0, "x", 1.0))
     assert first.clock == (2.0, "x", 1.0) and first.name(OWNER).looked_at == 2.0, "nothing is of the future"
     assert first.name(OWNER).unknown_until == 11.5

@@ -102,3 +102,9 @@ class History:
         looks = [number for number, event in enumerate(self.events) if event.intent is None]
         return {source for source, story in self.giving.items()
                 if looks and story[looks[-1]] and story[looks[-1]][1] == SILENT}
+
+    def leaving(self):
+        """The sources that still count although the last look was no longer led to them (set)."""
+        looks = [number for number, event in enumerate(self.events) if event.intent is None]
+        return {source for source, story in self.giving.items() if looks and source not in self.events[looks[-1]].ttls
+                and story[looks[-1]] and (story[looks[-1]][0] or story[looks[-1]][1] == SILENT)}
