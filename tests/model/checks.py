@@ -816,6 +816,15 @@ def check_looks():
     nothing = {**look, "servers": [{**server, "version": version_of([]).to_dict()}]}
     assert name.observe(nothing, timing).unknown_until > 5.0 and not name.observe(nothing, timing, True).unknown_until
     late = name.observe(look, timing)
+    lame = {**look, "servers": [{**server, "outcome": "does-not-serve"}]}
+    patient = _rollover.Timing(lame_looks=2, lame_seconds=2)
+    once = late.observe({**lame, "taken_at": 6.0}, patient)
+    assert once.silent and once.observe({**lame, "taken_at": 7.0}, patient).silent
+    assert not once.observe({**lame, "taken_at": 12.0}, patient).silent
+    about = late.intend(version_of(["311B"]), 5.0, _rollover.Timing(view_max_age=3))
+    for at, there in ((11.0, 1), (11.5, 0)):
+        after = about.observe({**look, "taken_at": at}, timing)
+        assert sum(one.gone_since is None for one in after.versions) == 1 + there, "a door may be open until then"
     assert late.observe({**look, "taken_at": 4.0, "servers": []}, timing) == late, "an older look"
     assert late.observe({**look, "security": "bogus"}, timing).security == "bogus", "one of the same time"
     ended = name.observe({**look, "servers": [
@@ -867,6 +876,8 @@ def check_families():
     silent = _rollover.Name(OWNER).observe({**look, "servers": [{**servers[0], "outcome": "silent"}, servers[1]]}, timing)
     after = silent.observe({**look, "taken_at": 6.0, "servers": servers[1:], "ip_versions": [4]}, timing)
     assert silent.unanswered == ("::1",) and not after.unanswered and after.unknown_until == silent.unknown_until
+    waived = {**look, "taken_at": 6.0, "servers": [{**servers[0], "outcome": "waived"}, servers[1]], "ip_versions": [4]}
+    assert silent.observe(waived, timing).unknown_until == silent.unknown_until
     # One that left long ago is not listened to, whatever the operator looks at.
     left = name.observe({**look, "servers": servers[1:]}, timing)
     for families in ([], [4]):
