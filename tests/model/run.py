@@ -5,7 +5,7 @@
 """The model checker: ``make model``.
 
     run.py              worlds to the last state, random runs, and every mutant of _rollover
-    run.py --short      the same with every tenth mutant (``make model-short``)
+    run.py --short      the same with a sample of the mutants (``make model-short``)
     run.py --worlds [NAME ...]     only the worlds, or only those named
     run.py --mutants TEXT          only mutants whose key holds the text, and what becomes of each
 
@@ -41,7 +41,7 @@ SECONDS = 400
 # What is cheap, in the same seconds.
 CHEAP = 1.0
 # Every so many mutants are hunted by --short; a prime, so that no kind of mutant is left out by rhythm.
-SAMPLE = 11
+SAMPLE = 37
 
 
 def put(mutant):
