@@ -81,7 +81,9 @@ def write_hints(hints):
 
 def hunted(chosen, known, workers, hints, loud):
     """Hunt the mutants (list of :class:`mutation.Mutant`); the results."""
-    everybody = sorted(killers.killers(), key=lambda killer: hints["seconds"].get(killer[0], 1e9))
+    # The checks notice most, and soon.
+    everybody = sorted(killers.killers(), key=lambda killer: (
+        not killer[0].startswith("check_"), hints["seconds"].get(killer[0], 1e9)))
     cheap = [killer for killer in everybody
              if killer[0].startswith("check_") or hints["seconds"].get(killer[0], 1e9) <= CHEAP]
 
