@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import collection  # noqa: F401  pylint: disable=unused-import  (makes the collection importable)
+import collection  # noqa: F401  # pylint: disable=unused-import
 import killers
 import mutation
 from ansible_collections.mailops.dane.plugins.module_utils import _rollover
