@@ -48,9 +48,9 @@ except ImportError:
 DEFAULT_TTL = 3600
 # How often somebody else may be quicker before we say so instead of trying again.
 ATTEMPTS = 5
-# More than this many bytes no resolver need take over UDP at all (RFC 6891 section 6.2.5), and what a signature takes of it
-# (an RSA key of 2048 bits, and names of common length). Over 1232 it takes TCP: a server that has none is silent to our
-# looks from then on, which stops a rollover before anything is deployed.
+# In bytes: the most that RFC 6891 section 6.2.5 thinks of for an answer over UDP, and what a signature takes of it (an RSA
+# key of 2048 bits, and names of common length). Over 1232 it takes TCP in practice: a server that has none is silent to
+# our looks from then on, which stops a rollover before anything is deployed.
 LARGEST_ANSWER, SIGNATURE = 4096, 350
 # The digest of a key that nobody has.
 _NOBODYS = Record(3, 1, 1, "00" * 32)

@@ -59,8 +59,10 @@ def _entered(host, namespaces, script):
 
 def rules(host, name, text):
     """Packet filter rules in a host's own network, as a table of this name."""
-    on = f"nft delete table inet {name} 2>/dev/null || true; nft -f - <<'END'\ntable inet {name} {{\n{text}\n}}\nEND\n"
-    off = f"nft delete table inet {name} 2>/dev/null || true"
+    # Named before it is deleted, so that one that is not there is no error, and every error is one.
+    gone = f"table inet {name}\ndelete table inet {name}\n"
+    on = f"nft -f - <<'END'\n{gone}table inet {name} {{\n{text}\n}}\nEND\n"
+    off = f"nft -f - <<'END'\n{gone}END\n"
     return Fault(f"{name} at {host}", _entered(host, "-n", on), _entered(host, "-n", off))
 
 
@@ -73,8 +75,9 @@ def unreachable(host):
 def silent(host):
     """It answers nothing at all."""
     container = hosts.HOSTS[host].container
+    state = f"$(podman --runtime runc inspect -f '{{{{.State.Status}}}}' {container})"
     return Fault(f"{host} is silent", f"podman --runtime runc pause {container}",
-                 f"podman --runtime runc unpause {container} 2>/dev/null || true")
+                 f'if [ "{state}" = paused ]; then podman --runtime runc unpause {container}; fi')
 
 
 def acme_down():
@@ -194,7 +197,8 @@ def full(host, directory):
     """No byte can be written there any more."""
     filler = f"{directory}/.filler"
     return Fault(f"disk full below {directory} at {host}", _entered(host, "-m -p", (
-        f"dd if=/dev/zero of={filler} bs=4k 2>/dev/null || true; [ -s {filler} ]")),
+        # It has to end with an error, that of a full disk.
+        f"if dd if=/dev/zero of={filler} bs=4k 2>/dev/null; then exit 1; fi; [ -s {filler} ]")),
         _entered(host, "-m -p", f"rm -f {filler}"))
 
 
@@ -239,7 +243,8 @@ def acme_spoils(mode, out):
         sys.executable, here / "acme_in_between.py", 14005, out / "acme-cert.pem", out / "acme-key.pem", mode))
     pid_file, said = out / "acme-in-between.pid", out / f"acme-{mode}.txt"
     start = _entered("acme", "-n", f"{program} </dev/null >{said} 2>&1 & echo $! > {pid_file}; sleep 1; kill -0 $!")
-    stop = f"if [ -s {pid_file} ]; then kill $(cat {pid_file}) || true; rm {pid_file}; fi"
+    # The process may have ended by itself; the case then misses the words that it should have said.
+    stop = f"if [ -s {pid_file} ]; then if kill -0 $(cat {pid_file}); then kill $(cat {pid_file}); fi; rm {pid_file}; fi"
     return Fault(f"ACME server: {mode}", f"{start}\n{redirect.on}", f"{redirect.off}\n{stop}")
 
 
