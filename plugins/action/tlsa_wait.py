@@ -15,7 +15,7 @@ import time
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.mailops.dane.plugins.module_utils import _wait
+from ansible_collections.mailops.dane.plugins.module_utils import _fields, _wait
 
 MODULE = "mailops.dane.tlsa_wait"
 SHOW_EVERY = 30
@@ -118,12 +118,11 @@ def _check_result(result):
     """Make sure that a result is one of this module: whoever guesses what an answer means may guess a yes."""
     try:
         _wait.progress(result), _wait.standing(result), _wait.last_words(result)
-        answer, times = result["answer"], [result["now"], result["answer"]["safe_at"]]
+        answer = result["answer"]
+        _fields.seconds(result["now"]), _fields.seconds_or_none(answer["safe_at"])
         memories = {str(name["name"]): name["memory"] for name in result["names"]}
-        understood = isinstance(answer["yes"], bool) and all(isinstance(one, dict) for one in memories.values()) and all(
-            moment is None or isinstance(moment, (int, float)) and 0 <= moment < 1e11 for moment in times)
-        understood = understood and times[0] is not None
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        understood = isinstance(answer["yes"], bool) and all(isinstance(one, dict) for one in memories.values())
+    except _fields.MALFORMED:
         understood = False
     if not understood:
         raise AnsibleActionFail(

@@ -27,10 +27,10 @@ from typing import Callable, NamedTuple, Tuple
 
 from . import _chain, _probe
 from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
-from ._rollover import (
-    Chain, Clock, Ledger, Name, Operation, Timing, Version, all_of, endpoint_key, left_endpoints, may_deploy,
-    waive_endpoints,
-)
+from ._ledger import Clock, Ledger, Operation
+from ._memory import Name, endpoint_key, left_endpoints
+from ._rollover import Chain, Timing, Version, all_of, may_deploy
+from ._waivers import waive_endpoints
 from ._tlsa import Record, owner_name
 
 LEDGER_PATH = "/var/lib/mailops-dane/ledger.json"
@@ -176,8 +176,8 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
-    :param memories: owner name to memory (JSON form of ``_rollover.Name``) that began as a copy of the ledger's.
-    :param nothing_before: the names are being enabled: see ``_rollover.Name.observe``.
+    :param memories: owner name to memory (JSON form of ``_memory.Name``) that began as a copy of the ledger's.
+    :param nothing_before: the names are being enabled: see ``_memory.Name.observe``.
     :param intents: owner name to the versions (JSON form) that are about to be published.
     :param settled: the same, for those that have been published or will not be.
     :param published: owner name to the list of records (text) that are ours there from now on.
@@ -256,7 +256,7 @@ def check_clock(other, clock=time.time, most=CLOCK_SECONDS):
 def look_with(waivers, clock=time.time):
     """``_probe.look`` that marks silent endpoints which a waiver names.
 
-    :param waivers: tuple of ``_rollover.Waiver``. :returns: a function with the arguments of ``_probe.look``.
+    :param waivers: tuple of ``_waivers.Waiver``. :returns: a function with the arguments of ``_probe.look``.
     """
     def look(endpoints, **options):
         return waive_endpoints(_probe.look(endpoints, **options), waivers, clock())

@@ -23,7 +23,8 @@ import time
 
 from . import _chain, _dns, _gate, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
-from ._rollover import Chain, may_deploy, parse_waivers, waive_servers
+from ._rollover import Chain, may_deploy
+from ._waivers import parse_waivers, waive_servers
 from ._tlsa import owner_name
 
 CONFIGURATION = "/etc/mailops-dane/unit.json"

@@ -10,7 +10,8 @@ import re
 
 from . import _probe
 from ._errors import DaneError, LedgerError, RecordError
-from ._rollover import Name, Timing
+from ._memory import Name
+from ._rollover import Timing
 from ._tlsa import Record, owner_name
 
 # A daemon that has not come up after an hour will not.

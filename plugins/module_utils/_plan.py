@@ -18,7 +18,9 @@ from __future__ import annotations
 import difflib
 
 from ._errors import DaneError
-from ._rollover import Chain, Chains, Ledger, Name, Timing, Version, matched, unmatched
+from ._ledger import Ledger
+from ._memory import Chains, Name
+from ._rollover import Chain, Timing, Version, matched, unmatched
 from ._tlsa import DANE_EE, FULL, SPKI, Combination, Record, owner_name, unusable_reason
 
 

@@ -26,7 +26,7 @@ import ipaddress
 from dataclasses import replace
 from typing import FrozenSet, NamedTuple, Optional
 
-from . import _dns
+from . import _dns, _fields
 from ._errors import DaneError, RefusedError, UpdateError
 from ._rollover import Chain, Timing, Version, may_publish
 from ._tlsa import Record, check_publishable
@@ -254,8 +254,8 @@ class Door:
         try:
             chains = [Chain.from_dict(chain) for chain in view["chains"]]
             served = [Version.from_dict(version) for version in view.get("versions") or ()]
-            age = self.clock() - _time(view["seen_at"])
-            gone_at = {str(chain): _time(until) for chain, until in (view.get("gone_at") or {}).items()}
+            age = self.clock() - _seconds(view["seen_at"])
+            gone_at = {str(chain): _seconds(until) for chain, until in (view.get("gone_at") or {}).items()}
             known = _flag(view, "chains_known", True)
             empty_is_fine = _flag(view, "enabling", False) or _flag(view, "retiring", False)
         except (KeyError, TypeError, ValueError, AttributeError, DaneError) as exc:
@@ -284,12 +284,9 @@ class Door:
         raise RefusedError(f"Cannot publish at {owner!r}: {cause}", owner=owner, answer=answer and answer.to_dict())
 
 
-def _time(value):
-    # With NaN, which YAML can write, every comparison is false, also the one that asks whether a view is too old.
-    number = float(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < 1e11:
-        raise ValueError(f"expected seconds since the epoch, found {value!r:.60}")
-    return float(number)
+def _seconds(value):
+    # Ansible's templates make texts of numbers.
+    return _fields.seconds(float(value) if isinstance(value, str) else value)
 
 
 def _flag(view, name, default):

@@ -193,7 +193,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import parse_waivers
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
 
 
 def main():

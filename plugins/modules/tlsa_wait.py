@@ -165,7 +165,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _options, _wait
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import parse_waivers
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
 
 
 def main():

@@ -42,7 +42,7 @@ def test_layers_find(case):
 
 
 @pytest.mark.parametrize("layer, source", [
-    ("_gate", "import os, time\nfrom . import _chain, _probe\nfrom ._rollover import Ledger"),
+    ("_gate", "import os, time\nfrom . import _chain, _probe\nfrom ._ledger import Ledger"),
     ("_dns", "import socket\nimport dns.message\nfrom ._errors import DnsError"),
     ("_update", "from . import _dns"),
     ("_chain", "import datetime\nfrom cryptography import x509\nfrom ._tlsa import Record"),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each part of _rollover against the judge's own derivation of it, on values made at random (always the same ones).
+"""Each part of the rules against the judge's own derivation of it, on values made at random (always the same ones).
 
 Where a world asks whether anybody is hurt, these ask whether the answer is the right one: a door that stays shut too
 long hurts nobody, and is wrong all the same.
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import history
 import judge
-from ansible_collections.mailops.dane.plugins.module_utils import _rollover
+from ansible_collections.mailops.dane.plugins.module_utils import _ledger, _memory, _rollover, _waivers
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError, LedgerError, WaiverError
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from world import OWNER, record
@@ -84,10 +84,6 @@ def check_suits():
         assert _rollover.fine(chain, version, empty) is (empty if not heeded else not missed), (words, who)
         assert not heeded or _rollover.fine(chain, version) == (not judge.accepted(words, who, False)), (words, who)
         assert version.usable == frozenset(record(word) for word in words if word[0] != "1")
-        again = version_of(words)
-        assert again.id == version.id and len(version.id) == 16
-        assert all(version.id != other.id for other in (version_of(words, 2), version._replace(path=()),
-                                                        version_of(words ^ {"311A"})))
     assert not _rollover.fine(chain_of("A"), version_of(())), "an empty RRset is fine only when one says so"
     return Done(runs=RUNS)
 
@@ -129,8 +125,8 @@ def check_publish():
     assert _rollover.may_publish(version_of([]), [], [one]).reasons[0]["code"] == "empty"
     assert _rollover.may_publish(version_of([]), [], [one]).reasons[0]["owner"] == ""
     assert _rollover.may_publish(version_of([]), [chain_of("A")], []).verdict == "no", "an empty RRset is not fine by itself"
-    empty = _rollover.SeenVersion(version_of([]), frozenset(["1"]), None)
-    nothing = _rollover.Name(OWNER, (empty,), looked_at=5.0, security="secure")
+    empty = _memory.SeenVersion(version_of([]), frozenset(["1"]), None)
+    nothing = _memory.Name(OWNER, (empty,), looked_at=5.0, security="secure")
     assert not _rollover.may_deploy((chain_of("A"),), nothing, [], 5.0, _rollover.Timing()).yes, "nor is it for a chain"
     bare = chain_of("A")._replace(matches=frozenset([record("311A")]))
     renewed = nothing._replace(versions=(empty._replace(version=one),), unknown_until=9.0)
@@ -204,7 +200,7 @@ def check_name():
     """`Name`: looks at random, from the first to the last, against the whole history."""
     chance = random.Random(3)
     for _run in range(RUNS):
-        timing, name = timing_of(chance), _rollover.Name(OWNER)
+        timing, name = timing_of(chance), _memory.Name(OWNER)
         teller = NameTeller(chance, timing)
         for _step in range(chance.randint(1, 7)):
             name = teller.step(name)
@@ -328,7 +324,7 @@ class NameTeller:
             longest = max((self.ttl_of[text] for text in wanted), default=0)
             assert name.pruned(now, self.timing).unknown_until == min(
                 self.unknown_until, now + max(_held(self.timing, longest), self.timing.ceiling))
-        assert _rollover.Name.from_dict(OWNER, through_json(name.to_dict())) == name
+        assert _memory.Name.from_dict(OWNER, through_json(name.to_dict())) == name
 
     def _judge_states(self, name, now, held, wanted):
         for word in ("311A", "311B", "211x"):
@@ -350,7 +346,7 @@ class NameTeller:
         if ends and min(ends) < now + longest + self.timing.slack:
             codes.append(("signature-ends", None))
         codes += [("server-unknown", server) for server in sorted(told.unknown())]
-        found = name.problems(now, self.timing)
+        found = _rollover.problems(name, now, self.timing)
         assert [(one["code"], one.get("server")) for one in found] == codes, (found, codes)
         assert all(one["owner"] == OWNER and one["until"] is None for one in found)
 
@@ -367,7 +363,7 @@ class NameTeller:
         if renewal:
             codes = [] if -3 <= now - self.last <= self.timing.look_max_age else [("view-stale", None, None)]
         else:
-            codes = [(one["code"], None, None) for one in name.problems(now, self.timing)]
+            codes = [(one["code"], None, None) for one in _rollover.problems(name, now, self.timing)]
         verdict = "yes"
         for seen in name.may_be_seen(now, self.timing):
             text = next(text for text, version in self.versions.items() if version == seen.version)
@@ -439,7 +435,7 @@ def check_chains():
     """`Chains`: looks at random, from the first to the last, against the whole history."""
     chance = random.Random(4)
     for _run in range(RUNS):
-        teller, chains = ChainsTeller(chance), _rollover.Chains()
+        teller, chains = ChainsTeller(chance), _memory.Chains()
         for _step in range(chance.randint(1, 6)):
             chains = teller.step(chains)
             teller.judge(chains)
@@ -534,13 +530,13 @@ class ChainsTeller:
             pruned = chains.pruned(now, self.timing)
             assert {seen.chain.id for seen in pruned.chains} == met
             assert pruned.unknown_until == min(self.unknown_until, now + self.timing.linger)
-        assert _rollover.Chains.from_dict(through_json(chains.to_dict())) == chains
+        assert _memory.Chains.from_dict(through_json(chains.to_dict())) == chains
         for names in (("mx", "mail"), ("mail", "mx")):
             some = [{"name": name, "address": address, "port": 25, "algorithm": "ecdsa", "sni": ""}
                     for name in names for address in "89"]
-            left = _rollover.left_endpoints(chains, some)
+            left = _memory.left_endpoints(chains, some)
             assert all(endpoint["left"] is True for endpoint in left)
-            assert [_rollover.endpoint_key(endpoint) for endpoint in left] == chains.leaving()
+            assert [_memory.endpoint_key(endpoint) for endpoint in left] == chains.leaving()
 
 
 # ------------------------------------------------------------------------------------------- answers, waivers, defaults
@@ -572,13 +568,13 @@ def check_defaults():
         for factor, floor, slack in ((2, 900, 120), (1, 0, 0), (3, 10, 1)):
             wanted = judge.lifetime((ttl,), factor, floor, slack)
             assert _rollover.Timing(factor, floor, slack).lifetime(ttl) == wanted
-    assert _rollover.Version(frozenset(), 1).path == () and _rollover.Source("a", 1).left is None
-    assert _rollover.Name(OWNER) == (OWNER, (), (), (), (), (), None, 0.0, "", None)
-    assert _rollover.Chains() == ((), (), (), None, 0.0)
-    ledger = _rollover.Ledger()
-    assert ledger == ((), _rollover.Chains(), None, (), frozenset(), None) and ledger.name(OWNER) == _rollover.Name(OWNER)
+    assert _rollover.Version(frozenset(), 1).path == () and _memory.Source("a", 1).left is None
+    assert _memory.Name(OWNER) == (OWNER, (), (), (), (), (), None, 0.0, "", None)
+    assert _memory.Chains() == ((), (), (), None, 0.0)
+    ledger = _ledger.Ledger()
+    assert ledger == ((), _memory.Chains(), None, (), frozenset(), None) and ledger.name(OWNER) == _memory.Name(OWNER)
     assert _rollover.Answer("yes") == ("yes", (), None)
-    assert _rollover.SeenVersion(version_of([]), frozenset(), None).open_until == 0.0
+    assert _memory.SeenVersion(version_of([]), frozenset(), None).open_until == 0.0
     return Done(runs=21)
 
 
@@ -588,19 +584,19 @@ DAY = 86400.0
 def check_waivers():
     """Waivers: which are read, when they end, and what they reach."""
     good = {"what": "server", "name": " 192.0.2.1 ", "until": "1970-01-03", "reason": " gone "}
-    one, = _rollover.parse_waivers(through_json([good]))
+    one, = _waivers.parse_waivers(through_json([good]))
     assert one == ("server", "192.0.2.1", 3 * DAY, "gone") and str(one) == "server 192.0.2.1 until 1970-01-03: gone"
     assert str(one._replace(until=DAY + 1)).endswith("until 1970-01-02: gone")
-    assert _rollover.parse_waivers([{**good, "until": "1970-01-04"}])[0].until == 4 * DAY
-    assert _rollover.parse_waivers(None) == _rollover.parse_waivers([]) == ()
-    assert [waiver.what for waiver in _rollover.parse_waivers([good, {**good, "what": "endpoint"}])] == ["server", "endpoint"]
+    assert _waivers.parse_waivers([{**good, "until": "1970-01-04"}])[0].until == 4 * DAY
+    assert _waivers.parse_waivers(None) == _waivers.parse_waivers([]) == ()
+    assert [waiver.what for waiver in _waivers.parse_waivers([good, {**good, "what": "endpoint"}])] == ["server", "endpoint"]
     for part in good:
         for bad in ("", " ", None):
-            assert fails(WaiverError, _rollover.parse_waivers, [{**good, part: bad}]), (part, bad)
-        assert fails(WaiverError, _rollover.parse_waivers, [{key: good[key] for key in good if key != part}]), part
+            assert fails(WaiverError, _waivers.parse_waivers, [{**good, part: bad}]), (part, bad)
+        assert fails(WaiverError, _waivers.parse_waivers, [{key: good[key] for key in good if key != part}]), part
     for bad in ([{**good, "what": "host"}], [{**good, "until": "1970-13-01"}], [{**good, "until": "1970-01-03T00:00"}], ["x"],
                 {"what": "server"}, "server", [None]):
-        assert fails(WaiverError, _rollover.parse_waivers, bad), bad
+        assert fails(WaiverError, _waivers.parse_waivers, bad), bad
     servers = [{"address": "192.0.2.1", "name": "ns1.", "outcome": "silent", "detail": "timeout"},
                {"address": "192.0.2.1", "name": "ns1.", "outcome": "version", "detail": ""},
                {"address": "192.0.2.2", "name": "ns2.", "outcome": "does-not-serve", "detail": "REFUSED"},
@@ -611,7 +607,7 @@ def check_waivers():
     for name, reached in (("192.0.2.1", [0]), ("ns2", [2]), ("ns2.", [2]), ("192.0.2.3", [3]), ("192.0.2.4", [4]),
                           ("192.0.2.9", []), ("nsX", [5]), ("XX", [])):
         for now, waived in ((0.0, True), (3 * DAY - 1, True), (3 * DAY, False), (4 * DAY, False)):
-            told = _rollover.waive_servers(look, [one._replace(name="other"), one._replace(name=name)], now)
+            told = _waivers.waive_servers(look, [one._replace(name="other"), one._replace(name=name)], now)
             # Who is waived by address and not in the look is put into it.
             absent = told["servers"][:-len(servers)]
             wanted = [who for who in ("other", name) if waived and not who.startswith("192.0.2.") or who == "192.0.2.9"]
@@ -633,12 +629,12 @@ def check_waivers():
     for waivers, wanted in (([endpoint], ["waived", "silent", "chain", "no-tls"]),
                             ([one._replace(name="a")], ["silent", "silent", "chain", "no-tls"]),
                             ([], ["silent", "silent", "chain", "no-tls"])):
-        assert [found["outcome"] for found in _rollover.waive_endpoints(outcomes, waivers, 1.0)] == wanted
+        assert [found["outcome"] for found in _waivers.waive_endpoints(outcomes, waivers, 1.0)] == wanted
     for what in ("endpoint", "zone"):
         for name in ("192.0.2.1", "192.0.2.9"):
-            assert _rollover.waive_servers(look, [endpoint._replace(what=what, name=name)], 1.0) == look
+            assert _waivers.waive_servers(look, [endpoint._replace(what=what, name=name)], 1.0) == look
     before = [{"endpoint": {"address": "a"}, "outcome": "waived", "detail": "said before"}]
-    assert _rollover.waive_endpoints(before, [endpoint], 1.0) == before
+    assert _waivers.waive_endpoints(before, [endpoint], 1.0) == before
     return Done(runs=24)
 
 
@@ -738,7 +734,7 @@ def _without(data, path):
 def check_ledger_files():
     """A ledger comes out of its file as it went in; what is wrong in it, however little, is an error that says so."""
     data, kinds = _a_ledger()
-    read = _rollover.Ledger.from_dict
+    read = _ledger.Ledger.from_dict
     ledger = read(through_json(data))
     assert through_json(ledger.to_dict()) == data and read(through_json(ledger.to_dict())) == ledger
     hash(ledger)
@@ -771,22 +767,22 @@ def check_ledger_files():
         read(_without(data, ("names", OWNER, "versions", 0, "ttl")))
     except LedgerError as exc:
         assert "'ttl' is missing" in str(exc), exc
-    empty = _rollover.Ledger()
+    empty = _ledger.Ledger()
     assert read(through_json(empty.to_dict())) == empty
-    assert _rollover.Operation.from_dict(None) is None
+    assert _ledger.Operation.from_dict(None) is None
     _check_parts(ledger)
     return Done(runs=sum(len(good) + len(bad) for kind in kinds.values() for good, bad in [KINDS[kind]]))
 
 
 def _check_parts(ledger):
-    other = _rollover.Name("other.", looked_at=1.0)
+    other = _memory.Name("other.", looked_at=1.0)
     both = ledger.with_name(other)
     assert both.name("other.") == other and both.name(OWNER) == ledger.name(OWNER) and len(both.names) == 2
     assert both.with_name(other._replace(looked_at=2.0)).name("other.").looked_at == 2.0
     assert len(both.with_name(other._replace(owner=through_json("other."), looked_at=2.0)).names) == 2
-    assert both.name("A.") == _rollover.Name("A.") and both.name("z.") == _rollover.Name("z.")
+    assert both.name("A.") == _memory.Name("A.") and both.name("z.") == _memory.Name("z.")
     assert both.with_name(ledger.name(OWNER)).name("other.") == other and both.with_name(
-        _rollover.Name("z.")).name("other.") == other
+        _memory.Name("z.")).name("other.") == other
     full = Record.parse("3 1 0 abcd")
     assert both.with_published("other.", [full]).published_at("other.") == {full.brief()}
     assert both.with_published("other.", [full]).published_at(OWNER) == ledger.published_at(OWNER)
@@ -800,7 +796,7 @@ def check_looks():
     timing = _rollover.Timing()
     server = {"address": "1", "name": "n", "outcome": "version", "version": version_of(["311A"]).to_dict(), "ttl": 1}
     look = {"owner": OWNER, "taken_at": 5.0, "security": "secure", "servers": [server]}
-    name = _rollover.Name(OWNER)
+    name = _memory.Name(OWNER)
     assert name.observe(look, timing).looked_at == 5.0
     assert name.observe({**look, "servers": []}, timing).versions == ()
     for part, bad in (("owner", "other."), ("owner", "A."), ("taken_at", "x"), ("taken_at", -1), ("security", None),
@@ -832,7 +828,7 @@ def check_looks():
     assert ended.signed_until == 7.0 and late.signed_until is None
     endpoint = {"name": "mx", "address": "1", "port": 25, "algorithm": "ecdsa", "sni": "", "ttl": 1}
     outcome = {"endpoint": endpoint, "outcome": "chain", "chain": chain_of("A").to_dict(), "at": 5.0}
-    chains = _rollover.Chains()
+    chains = _memory.Chains()
     assert chains.observe([], timing) == chains._replace(unknown_until=float(timing.linger))
     for bad in (None, 1, [1], [{}], [{**outcome, "outcome": "deaf"}],
                 [{**outcome, "outcome": "apple"}],
@@ -845,19 +841,19 @@ def check_looks():
     assert seen.observe([{**outcome, "at": 4.0, "outcome": "no-tls"}], timing) == seen, "an older look"
     assert seen.observe([{**outcome, "outcome": "no-tls"}], timing) != seen
     assert not fails(DaneError, chains.observe, [{**outcome, "endpoint": {**endpoint, "ttl": None}}], timing)
-    assert _rollover.endpoint_key({**endpoint, "sni": "s"}) == "1|mx|25|ecdsa|s"
+    assert _memory.endpoint_key({**endpoint, "sni": "s"}) == "1|mx|25|ecdsa|s"
     return Done(runs=40)
 
 
 def check_clocks_far_ahead():
     """What was noted by a clock that was far ahead makes nobody wait for years."""
     timing = _rollover.Timing(9, 0, 0, 2, 1, view_max_age=3)
-    noted = _rollover.SeenVersion(version_of(["311A"], 4), frozenset(["1"]), None, 1e6)
-    after = _rollover.Name(OWNER, (noted,), unknown_until=1e6).pruned(7.0, timing)
+    noted = _memory.SeenVersion(version_of(["311A"], 4), frozenset(["1"]), None, 1e6)
+    after = _memory.Name(OWNER, (noted,), unknown_until=1e6).pruned(7.0, timing)
     assert (after.versions[0].open_until, after.unknown_until) == (13.0, 43.0)
-    assert _rollover.Name(OWNER, unknown_until=1e6).pruned(7.0, timing).unknown_until == 8.0
-    assert _rollover.Name(OWNER, unknown_until=7.5).pruned(7.0, timing).unknown_until == 7.5
-    assert _rollover.Chains(unknown_until=1e6).pruned(7.0, timing).unknown_until == 9.0
+    assert _memory.Name(OWNER, unknown_until=1e6).pruned(7.0, timing).unknown_until == 8.0
+    assert _memory.Name(OWNER, unknown_until=7.5).pruned(7.0, timing).unknown_until == 7.5
+    assert _memory.Chains(unknown_until=1e6).pruned(7.0, timing).unknown_until == 9.0
     return Done(runs=4)
 
 
@@ -867,13 +863,13 @@ def check_families():
     servers = [{"address": address, "outcome": "version", "version": version_of([word]).to_dict(), "ttl": 9}
                for address, word in (("::1", "311A"), ("1.1.1.1", "311B"))]
     look = {"owner": OWNER, "taken_at": 5.0, "security": "secure", "servers": servers}
-    name = _rollover.Name(OWNER).observe(look, timing)
+    name = _memory.Name(OWNER).observe(look, timing)
     for families, leaving in (([], ["::1"]), ([4, 6], ["::1"]), ([4], [])):
         after = name.observe({**look, "servers": servers[1:], "ip_versions": families}, timing)
         assert after.leaving() == leaving, (families, after)
     after = name.observe({**look, "servers": servers[:1], "ip_versions": [6]}, timing)
     assert after.leaving() == [] and len(after.served()) == 1
-    silent = _rollover.Name(OWNER).observe({**look, "servers": [{**servers[0], "outcome": "silent"}, servers[1]]}, timing)
+    silent = _memory.Name(OWNER).observe({**look, "servers": [{**servers[0], "outcome": "silent"}, servers[1]]}, timing)
     after = silent.observe({**look, "taken_at": 6.0, "servers": servers[1:], "ip_versions": [4]}, timing)
     assert silent.unanswered == ("::1",) and not after.unanswered and after.unknown_until == silent.unknown_until
     waived = {**look, "taken_at": 6.0, "servers": [{**servers[0], "outcome": "waived"}, servers[1]], "ip_versions": [4]}
@@ -893,10 +889,10 @@ def check_clocks():
     """A wait is measured by the least time that may have passed, the age of a look by the most."""
     chance = random.Random(5)
     data, _kinds = _a_ledger()
-    ledger = _rollover.Ledger.from_dict(data)
+    ledger = _ledger.Ledger.from_dict(data)
     for _run in range(RUNS):
-        wrote = _rollover.Clock(1000.0, "b", chance.choice((50.0, 500.0)))
-        now = _rollover.Clock(wrote.wall + chance.choice((-990, -300, -5, 0, 1, 5, 300, 9000)), chance.choice("bbac"),
+        wrote = _ledger.Clock(1000.0, "b", chance.choice((50.0, 500.0)))
+        now = _ledger.Clock(wrote.wall + chance.choice((-990, -300, -5, 0, 1, 5, 300, 9000)), chance.choice("bbac"),
                               chance.choice((0.0, 10.0, 51.0, 60.0, 510.0, 800.0)))
         if now.boot == "b" and now.uptime < wrote.uptime:
             now = now._replace(uptime=wrote.uptime + 3)
@@ -915,11 +911,11 @@ def check_clocks():
         assert after.name(OWNER).versions[0].open_until == (ahead[6] if stamps[6] else 0.0)
         assert after.name(OWNER).versions[0].gone_since is None and after.name(OWNER).sources[0].left is None
         assert after.chains.sources[1].left == past[2] and after.name(OWNER).lame[0] == ("s3", past[3], 2)
-    assert ledger._replace(clock=None).at(_rollover.Clock(50.0, "x", 1.0)).name(OWNER) == ledger.name(OWNER)
-    first = ledger._replace(clock=None).at(_rollover.Clock(2.0, "x", 1.0))
+    assert ledger._replace(clock=None).at(_ledger.Clock(50.0, "x", 1.0)).name(OWNER) == ledger.name(OWNER)
+    first = ledger._replace(clock=None).at(_ledger.Clock(2.0, "x", 1.0))
     assert first.clock == (2.0, "x", 1.0) and first.name(OWNER).looked_at == 2.0, "nothing is of the future"
     assert first.name(OWNER).unknown_until == 11.5
-    assert ledger._replace(names=(), chains=_rollover.Chains()).at(_rollover.Clock(9.0, "b", 8.0)).chains == _rollover.Chains()
+    assert ledger._replace(names=(), chains=_memory.Chains()).at(_ledger.Clock(9.0, "b", 8.0)).chains == _memory.Chains()
     return Done(runs=RUNS)
 
 
@@ -947,7 +943,7 @@ def check_merge():
     """Two memories that were one: what either may still hold is held, and what one saw go after the other saw it is gone."""
     chance = random.Random(6)
     for _run in range(4 * RUNS):
-        timing, name = timing_of(chance), _rollover.Name(OWNER)
+        timing, name = timing_of(chance), _memory.Name(OWNER)
         teller = NameTeller(chance, timing)
         for _step in range(chance.randint(0, 3)):
             name = teller.step(name)

@@ -103,6 +103,7 @@ class NegateMembership(Operator):
 class Mutant(NamedTuple):
     """One change. ``key`` names it by what the line says, so that it stays the same when the line moves."""
 
+    module: str
     key: str  # operator | function | line of source | which of several on that line
     line: int
     change: str  # what the line says instead
@@ -111,7 +112,7 @@ class Mutant(NamedTuple):
     last: int
 
     def __str__(self):
-        return f"line {self.line}: {self.key}  ->  {self.change}"
+        return f"{self.module.rpartition('.')[2]}:{self.line}: {self.key}  ->  {self.change}"
 
 
 class Result(NamedTuple):
@@ -133,8 +134,8 @@ def operators():
     return found + [(one.__name__, one()) for one in (ReplaceText, NegateCondition, NegateMembership)]
 
 
-def mutants(source):
-    """Every mutant of a module's source, in its order (list of :class:`Mutant`).
+def mutants(module, source):
+    """Every mutant of the source of a module of this name, in its order (list of :class:`Mutant`).
 
     What does not compile is none, nor is what compiles to the same as the original or as a mutant before it.
     """
@@ -159,7 +160,7 @@ def mutants(source):
                     text = " ".join(lines[start[0] - 1].split())
                     key = f"{name} | {functions.get(start[0], '')} | {text}"
                     counted[key] = counted.get(key, 0) + 1
-                    found.append(Mutant(f"{key} | {counted[key]}", start[0], _changed(code, changed), changed, first,
+                    found.append(Mutant(module, f"{key} | {counted[key]}", start[0], _changed(code, changed), changed, first,
                                         first + len(code)))
     return sorted(found, key=lambda mutant: mutant.line)
 

@@ -4,7 +4,7 @@
 
 """The model checker: ``make model``.
 
-    run.py              worlds to the last state, random runs, and every mutant of _rollover
+    run.py              worlds to the last state, random runs, and every mutant of the rules
     run.py --short      the same with a sample of the mutants (``make model-short``)
     run.py --worlds [NAME ...]     only the worlds, or only those named
     run.py --mutants TEXT          only mutants whose key holds the text, and what becomes of each
@@ -29,11 +29,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import collection  # noqa: F401  # pylint: disable=unused-import
 import killers
 import mutation
-from ansible_collections.mailops.dane.plugins.module_utils import _rollover
+from ansible_collections.mailops.dane.plugins.module_utils import (
+    _fields,
+    _ledger,
+    _memory,
+    _rollover,
+    _waivers,
+)
 
 HERE = Path(__file__).resolve().parent
 EQUIVALENT = HERE / "equivalent.txt"
-SOURCE = Path(_rollover.__file__).read_text(encoding="utf-8")
+# The rules: the two questions and all that their answers are made of. Each imports only from those before it.
+RULES = (_fields, _rollover, _memory, _waivers, _ledger)
+SOURCES = {module.__name__: Path(module.__file__).read_text(encoding="utf-8") for module in RULES}
+CODE = {module.__name__: compile(SOURCES[module.__name__], module.__file__, "exec") for module in RULES}
 # Who noticed which mutant last time, to be asked first; and what each takes. Nothing depends on it but the time.
 HINTS = HERE.parents[1] / "build" / "model-hints.json"
 # What a mutant may take of a processor: twice what all together take on the module as it is.
@@ -45,9 +54,21 @@ SAMPLE = 37
 
 
 def put(mutant):
-    """Put a mutant in the place of _rollover, for everything that uses it in this process."""
-    code = SOURCE[:mutant.first] + mutant.part + SOURCE[mutant.last:]
-    exec(compile(code, _rollover.__file__, "exec"), _rollover.__dict__)  # noqa: S102
+    """Put a mutant in the place of its module, for everything that uses it in this process."""
+    changed = next(number for number, module in enumerate(RULES) if module.__name__ == mutant.module)
+    source = SOURCES[mutant.module]
+    code = compile(source[:mutant.first] + mutant.part + source[mutant.last:], RULES[changed].__file__, "exec")
+    exec(code, RULES[changed].__dict__)  # noqa: S102
+    # Those that come after it hold what they have imported.
+    for module in RULES[changed + 1:]:
+        exec(CODE[module.__name__], module.__dict__)  # noqa: S102
+
+
+def all_mutants():
+    """Every mutant of every module of the rules (list of :class:`mutation.Mutant`)."""
+    found = [mutant for module in RULES for mutant in mutation.mutants(module.__name__, SOURCES[module.__name__])]
+    assert len({mutant.key for mutant in found}) == len(found), "two modules have the same line in functions of one name"
+    return found
 
 
 def everything(names, hints):
@@ -123,7 +144,7 @@ def main():
     write_hints(hints)
     if options.worlds is not None:
         return 1 if violations else 0
-    every = mutation.mutants(SOURCE)
+    every = all_mutants()
     known = mutation.equivalents(EQUIVALENT.read_text(encoding="utf-8"))
     chosen = every[::SAMPLE] if options.short else every
     if options.mutants:

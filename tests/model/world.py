@@ -23,7 +23,7 @@ from collections import deque
 from typing import NamedTuple
 
 import judge
-from ansible_collections.mailops.dane.plugins.module_utils import _rollover
+from ansible_collections.mailops.dane.plugins.module_utils import _ledger, _memory, _rollover, _waivers
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 
 OWNER = "_25._tcp.mx.example.test."
@@ -152,7 +152,7 @@ class Model:
         hosts = [Host(file, frozenset([file])) for file in scenario.hosts]
         if scenario.moves:
             hosts[-1] = hosts[-1]._replace(reached=False)
-        empty = self.keep(_rollover.Ledger(names=(_rollover.Name(OWNER),)))
+        empty = self.keep(_ledger.Ledger(names=(_memory.Name(OWNER),)))
         state = State(1, served, given, tuple(hosts), (empty,) * (len(hosts) - scenario.strangers))
         # Room for clocks that jump back.
         state = state._replace(clock=(100 if scenario.jumps else 0, 0, 0))
@@ -290,7 +290,7 @@ class Model:
         for number in range(len(state.ledgers)):
             if self.left_of(state, "losses") and not state.hosts[number].busy:
                 lost = list(state.ledgers)
-                lost[number] = self.keep(_rollover.Ledger(names=(_rollover.Name(OWNER),)))
+                lost[number] = self.keep(_ledger.Ledger(names=(_memory.Name(OWNER),)))
                 yield f"host {number} loses its ledger", self.spend(state, "losses")._replace(ledgers=tuple(lost))
         ahead, boot, since = state.clock
         for by in scenario.jumps:
@@ -424,7 +424,7 @@ class Model:
             merged = names[0]
             for name in names[1:]:
                 merged = merged.merge(name)
-            number = self.keep(_rollover.Ledger(names=(merged,)))
+            number = self.keep(_ledger.Ledger(names=(merged,)))
             yield "the controller reads the ledgers", state._replace(copy=number, copies=state.copies + 1)
         if state.copy < 0:
             return
@@ -479,9 +479,9 @@ class Model:
             servers.append(server)
         look = {"owner": OWNER, "taken_at": self.wall(state) + skew, "servers": servers,
                 "security": "bogus" if "bogus" in silent else "secure"}
-        waivers = tuple(_rollover.Waiver("server", str(number), self.scenario.waived, "gone")
+        waivers = tuple(_waivers.Waiver("server", str(number), self.scenario.waived, "gone")
                         for number in self.scenario.dead if self.scenario.waived)
-        look = _rollover.waive_servers(json.loads(json.dumps(look)), waivers, self.wall(state))
+        look = _waivers.waive_servers(json.loads(json.dumps(look)), waivers, self.wall(state))
         return ledger.with_name(name.observe(look, self.timing, nothing_before))
 
     def with_endpoints(self, ledger, state, silent, number, nothing_before=False):
@@ -529,7 +529,7 @@ class Model:
         if file == host.file and host.running == frozenset([file]):
             return
         new = tuple(self.chains[word] for word in file.split())
-        ours = {_rollover.endpoint_key(endpoint(number, algorithm)) for algorithm in self.algorithms}
+        ours = {_memory.endpoint_key(endpoint(number, algorithm)) for algorithm in self.algorithms}
         name = ledger.name(OWNER)
         if not self.exact and name.looked_at:
             name = name._replace(looked_at=float(state.now))
@@ -555,7 +555,7 @@ class Model:
     def clock(self, state):
         if not self.scenario.jumps and not self.scenario.reboots:
             return None
-        return _rollover.Clock(float(self.wall(state)), str(state.clock[1]), float(state.now - state.clock[2]))
+        return _ledger.Clock(float(self.wall(state)), str(state.clock[1]), float(state.now - state.clock[2]))
 
     def read(self, state, number):
         """The ledger of a host as it reads it now."""
@@ -570,7 +570,7 @@ class Model:
     def keep(self, ledger):
         """The number of a ledger. What means nothing is made equal: the order, and when a look was."""
         if self.scenario.through_json:
-            ledger = _rollover.Ledger.from_dict(json.loads(json.dumps(ledger.to_dict())))
+            ledger = _ledger.Ledger.from_dict(json.loads(json.dumps(ledger.to_dict())))
         name, chains = ledger.name(OWNER), ledger.chains
         name = name._replace(versions=tuple(sorted(name.versions, key=lambda seen: self.versions.index(seen.version))))
         # How often a server was found lame matters only until it is often enough.

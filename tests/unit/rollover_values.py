@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Name, Timing, Version
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Timing, Version
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 
 OWNER = "_25._tcp.mx1.example.test."

@@ -29,7 +29,8 @@ import dns.tsig
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _update
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DnsError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Name, Timing, Version
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Timing, Version
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from cryptography.hazmat.primitives.asymmetric import ec
 from hostile import ODD, check_message, examples, refusal_or

@@ -13,7 +13,8 @@ import time
 import pki
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _gate, _host, _options, _probe
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Timing, parse_waivers
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Timing
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
 from hostile import ODD, changed, check_message, examples, hand_edited, json_values, odd, places, refusal_or
 from hypothesis import given
 from hypothesis import strategies as st

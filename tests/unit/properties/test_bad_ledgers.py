@@ -18,16 +18,9 @@ import re
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
-    LEDGER_FORMAT,
-    Chain,
-    Chains,
-    Clock,
-    Ledger,
-    Name,
-    Operation,
-    Version,
-)
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import LEDGER_FORMAT, Clock, Ledger, Operation
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Version
 from hostile import ODD, at, changed, check_message, examples, hand_edited, json_values, places, refusal_or
 from hypothesis import example, given
 from hypothesis import strategies as st

@@ -25,7 +25,9 @@ from ansible.module_utils import basic
 from ansible_collections.mailops.dane.plugins.action import tlsa_wait as action
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _dns, _gate, _update
 from ansible_collections.mailops.dane.plugins.module_utils._errors import RecordError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Ledger, Name, Timing, Version
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Timing, Version
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from ansible_collections.mailops.dane.plugins.modules import (
     chain_assemble,

@@ -11,7 +11,8 @@ from unittest import mock
 import pytest
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible_collections.mailops.dane.plugins.action import tlsa_wait
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Name, may_deploy
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import may_deploy
 from rollover_values import OWNER, T0, TIMING, chain, look, record, seen, version
 
 A, B = chain("A"), chain("B")

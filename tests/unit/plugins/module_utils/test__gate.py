@@ -25,7 +25,8 @@ from ansible_collections.mailops.dane.plugins.module_utils._errors import (
     ProbeError,
     RefusedError,
 )
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Clock, Ledger, Name
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Clock, Ledger
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
 from rollover_values import OWNER, TIMING, endpoint, look, version
 
 NAME = "mx1.example.test"

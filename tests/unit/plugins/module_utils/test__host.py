@@ -20,12 +20,9 @@ import pki
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _host
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DnsError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
-    Ledger,
-    Name,
-    Operation,
-    may_deploy,
-)
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger, Operation
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import may_deploy
 from rollover_values import OWNER, TIMING, chain, look, record, seen, version
 
 NAME = "mx1.example.test"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import LedgerError, RecordError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Chains, Ledger, Name, Version, fine
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Version, fine
 from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, version
 
 OTHER = "_25._tcp.mx2.example.test."

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The two questions, rule by rule: each rule has a test that fails when the rule is left out."""
+"""The two questions and the memory that they are asked of, rule by rule: each rule has a test that fails without it."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import json
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _rollover
 from ansible_collections.mailops.dane.plugins.module_utils._errors import LedgerError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Clock, Ledger, Operation
+from ansible_collections.mailops.dane.plugins.module_utils._memory import (
     Chains,
-    Ledger,
     Name,
-    Operation,
-    Timing,
-    Clock,
     SeenChain,
     SeenVersion,
     Source,
+    left_endpoints,
+)
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
+    Timing,
     Version,
     all_of,
     fine,
-    left_endpoints,
     matched,
     may_deploy,
     may_publish,

@@ -8,13 +8,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils._errors import WaiverError
-from ansible_collections.mailops.dane.plugins.module_utils._rollover import (
-    Chains,
-    Name,
-    parse_waivers,
-    waive_endpoints,
-    waive_servers,
-)
+from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers, waive_endpoints, waive_servers
 from rollover_values import OWNER, T0, TIMING, look, record, version, seen
 
 V_A = version(record("A"))
