@@ -59,6 +59,15 @@ WAIVE = {
     },
 }
 
+OVERRIDE = {
+    "type": "dict",
+    "options": {
+        "names": {"type": "list", "elements": "str", "required": True},
+        "until": {"type": "str", "required": True},
+        "reason": {"type": "str", "required": True},
+    },
+}
+
 
 def timing(options):
     """The option ``timing`` as :class:`_rollover.Timing` (seconds; ``factor`` is a count of TTLs).

@@ -133,10 +133,15 @@ def fine(chain, version, empty_is_fine=False):
     return not unmatched(chain, version)
 
 
+# From good to bad.
+YES = ("yes", "no worse", "at your word")
+
+
 class Answer(NamedTuple):
     """The answer to one of the two questions.
 
-    ``verdict``: ``yes``; ``no worse`` (yes, but what is there now is not fine to begin with); ``no``.
+    ``verdict``: ``yes``; ``no worse`` (yes, but what is there now is not fine to begin with); ``at your word`` (a no that
+    the operator has overridden, see ``_waivers``); ``no``.
     ``reasons``: dicts with ``text`` and machine-readable keys (``code``, ``owner``, ``chain``, ``version``, ...).
     ``safe_at``: with ``no``, the earliest time at which it could become yes, or None while something that stands in
     the way is still being served. ``safe_at`` minus now IS the propagation wait.
@@ -160,14 +165,15 @@ class Answer(NamedTuple):
 
 
 def all_of(answers):
-    """One answer for many names: yes when all are, with every reason and the latest ``safe_at``."""
+    """One answer for many names: yes when all are, and then as good as the worst; with every reason and the latest
+    ``safe_at``."""
     answers = list(answers)
     reasons = tuple(reason for answer in answers for reason in answer.reasons)
     refused = [answer for answer in answers if not answer.yes]
     if refused:
         times = [answer.safe_at for answer in refused]
         return Answer("no", reasons, None if None in times else max(times))
-    return Answer("no worse" if any(answer.verdict == "no worse" for answer in answers) else "yes", reasons)
+    return Answer(max((answer.verdict for answer in answers), key=YES.index, default="yes"), reasons)
 
 
 def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None, security="secure"):

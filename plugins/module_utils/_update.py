@@ -30,6 +30,7 @@ from . import _dns, _fields
 from ._errors import DaneError, RefusedError, UpdateError
 from ._rollover import Chain, Timing, Version, may_publish
 from ._tlsa import Record, check_publishable
+from ._waivers import at_your_word
 
 try:
     import dns.message
@@ -222,12 +223,13 @@ class Door:
     but ``chains`` and ``seen_at`` may be left out.
     """
 
-    def __init__(self, views, clock):
+    def __init__(self, views, clock, override=None):
         """:param views: dict of owner name to view; None: nobody has looked, and only what suits every chain is let
         through.
         :param clock: gives the time (seconds since the epoch).
+        :param override: ``_waivers.Override`` or None.
         """
-        self.views = views
+        self.views, self.override = views, override
         self.clock = clock
         self.max_age = Timing().view_max_age
         self.answers = {}
@@ -265,10 +267,10 @@ class Door:
             how = f"is {age:.0f} s old" if age > 0 else f"was taken {-age:.0f} s from now (do the clocks differ?)"
             self._refuse(owner, f"the view of its endpoints {how}, and what is more than {self.max_age} s away is no "
                          "evidence of the present. Look again", None)
-        answer = may_publish(
+        answer = at_your_word(may_publish(
             _version(owner, after), chains, served + [_version(owner, before)], owner,
             empty_is_fine=empty_is_fine, chains_known=known, gone_at=gone_at,
-            security=str(view.get("security", "secure")))
+            security=str(view.get("security", "secure"))), self.override, self.clock())
         self.answers[owner] = answer
         if not answer.yes:
             self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)

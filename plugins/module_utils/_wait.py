@@ -14,16 +14,17 @@ from . import _dns
 from ._errors import DnsError, LedgerError, RecordError
 from ._memory import Name
 from ._rollover import Answer, Chain, all_of, may_deploy, problems
-from ._waivers import waive_servers
+from ._waivers import at_your_word, waive_servers
 
 
-def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
+def one_look(names, memories, candidates, timing, settings, clock, waivers=(), override=None):
     """Look at all names once and ask whether the candidates may be served.
 
     :param names: owner names. :param memories: owner name to JSON of ``_memory.Name``.
     :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_waivers.Waiver``.
+    :param override: ``_waivers.Override`` or None: counts for what the candidates ask.
     :returns: dict with ``names``, ``answer``, ``answers`` (by owner name), ``base_domains``, ``now``.
     :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
     :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
@@ -45,7 +46,8 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=()):
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
         wrong = problems(memory, now, timing)
         answers[owner] = all_of(
-            may_deploy((new,), memory, replaced, now, timing) for new, replaced in candidates[owner]
+            at_your_word(may_deploy((new,), memory, replaced, now, timing), override, now)
+            for new, replaced in candidates[owner]
         ) if candidates.get(owner) else Answer("no", tuple(wrong)) if wrong else Answer("yes")
     return {"names": seen, "answer": all_of(answers.values()).to_dict(),
             "answers": {owner: answer.to_dict() for owner, answer in answers.items()},

@@ -34,6 +34,7 @@ attributes:
     platforms: posix
 extends_documentation_fragment:
   - mailops.dane.rollover
+  - mailops.dane.override
 options:
   src:
     description: The file with the private key and the chain to be served, as M(mailops.dane.chain_assemble) makes it.
@@ -161,7 +162,7 @@ restored:
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
-from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override, parse_waivers
 
 
 def main():
@@ -178,6 +179,7 @@ def main():
             "handshake_timeout": {"type": "int", "default": 60},
             "ledger": {"type": "path", "default": _gate.LEDGER_PATH},
             "waive": _options.WAIVE,
+            "override": _options.OVERRIDE,
             "timing": _options.TIMING,
         },
         supports_check_mode=True,
@@ -193,9 +195,12 @@ def main():
             daemon=_gate.DAEMONS[params["service"]], timing=_options.timing(params["timing"]),
             empty_is_fine=params["enabling"], expected_spki=params["expected_spki"],
             handshake_timeout=_options.handshake_timeout(params["handshake_timeout"]), ledger_path=params["ledger"],
+            override=parse_override(params["override"]),
         ), write=not module.check_mode, look=_gate.look_with(parse_waivers(params["waive"])))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
+    if result["answer"] and result["answer"]["verdict"] == "at your word":
+        module.warn(result["answer"]["text"])
     if result["changed"]:
         chain = result["chain"]
         result["diff"] = {

@@ -33,6 +33,7 @@ attributes:
     platforms: posix
 extends_documentation_fragment:
   - mailops.dane.dns
+  - mailops.dane.override
 options:
   records:
     description:
@@ -263,8 +264,9 @@ answers:
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _dns, _tlsa, _update
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _dns, _options, _tlsa, _update
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError, DnsError, RecordError
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override
 
 
 def wanted_records(entry):
@@ -352,7 +354,8 @@ def run(params, check_mode):
     settings = _dns.Settings.from_options(params)
     found = gathered(params["records"])
     view = None if params["view"] is None else check_view(params["view"])
-    door = None if params["unchecked"] else _update.Door(view, time.time)
+    door = None if params["unchecked"] else _update.Door(
+        view, time.time, parse_override(params["override"]))
     publisher = _update.Rfc2136(
         params["server"], params["port"], params["key_name"], params["key_algorithm"], params["key_secret"],
         params["timeout"], settings)
@@ -408,10 +411,11 @@ def main():
             "zone": {"type": "str"},
             "timeout": {"type": "float", "default": 10.0},
             "view": {"type": "dict"},
+            "override": _options.OVERRIDE,
             "unchecked": {"type": "bool", "default": False},
         },
         required_together=[("key_name", "key_secret")],
-        mutually_exclusive=[("view", "unchecked")],
+        mutually_exclusive=[("view", "unchecked"), ("override", "unchecked")],
         supports_check_mode=True,
     )
     files = [entry for entry in module.params["records"] if entry["certificate_path"] or entry["publickey_path"]]
@@ -422,6 +426,9 @@ def main():
         result = run(module.params, module.check_mode)
     except DaneError as exc:
         module.fail_json(msg=exc.message, changed=bool(exc.fields.get("done")) and not module.check_mode, **exc.fields)
+    for one in result["results"]:
+        if one.get("answer", {}).get("verdict") == "at your word":
+            module.warn(one["answer"]["text"])
     module.exit_json(**result)
 
 

@@ -39,6 +39,7 @@ attributes:
     platforms: posix
 extends_documentation_fragment:
   - mailops.dane.rollover
+  - mailops.dane.override
   - mailops.dane.dns
 options:
   names:
@@ -98,9 +99,9 @@ EXAMPLES = r"""
 RETURN = r"""
 answer:
   description:
-    - Whether all candidates may be served. RV(ignore:verdict) is V(yes), V(no worse) or V(no); RV(ignore:reasons) say
-      why not; RV(ignore:safe_at) is the earliest time at which it could become a yes, or V(null) while something that
-      stands in the way is still being served.
+    - Whether all candidates may be served. RV(ignore:verdict) is V(yes), V(no worse), V(at your word) (see O(override))
+      or V(no); RV(ignore:reasons) say why not; RV(ignore:safe_at) is the earliest time at which it could become a yes, or
+      V(null) while something that stands in the way is still being served.
   returned: always
   type: dict
 answers:
@@ -165,7 +166,7 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _options, _wait
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
-from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override, parse_waivers
 
 
 def main():
@@ -176,6 +177,7 @@ def main():
             "memories": {"type": "dict", "default": {}},
             "candidates": {"type": "dict", "default": {}},
             "waive": _options.WAIVE,
+            "override": _options.OVERRIDE,
             "timing": _options.TIMING,
             # For the action plugin, which repeats this module; here so that they are checked and documented once.
             "timeout": {"type": "int", "default": 86400},
@@ -189,9 +191,12 @@ def main():
         _dns.require_library()
         result = _wait.one_look(
             params["names"], params["memories"], params["candidates"], _options.timing(params["timing"]),
-            _dns.Settings.from_options(params), time.time, parse_waivers(params["waive"]))
+            _dns.Settings.from_options(params), time.time, parse_waivers(params["waive"]),
+            parse_override(params["override"]))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
+    if result["answer"]["verdict"] == "at your word":
+        module.warn(result["answer"]["text"])
     module.exit_json(changed=False, **result)
 
 

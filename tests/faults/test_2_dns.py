@@ -102,20 +102,30 @@ class TestAfterwards(Cases):
         rekey.complete()
         rekey.ended({host: served(host) for host in rekey.hosts})
         scene.lab("senders", "stop")
-        time.sleep(2)
         progress.window_ends(time.time())
+        # The judge counts from the last sample that was still right.
+        time.sleep(3)
+        try:
+            self.audited(rekey)
+        finally:
+            # The next rekey needs what this one had.
+            rekey.lift()
+            zone.wait_in_step(time.monotonic() + 15)
+            time.sleep(IN_CACHES_AND_MORE)
+            progress.began = rekey.stage.deliver()
+        run = rekey.begin("audit")
+        assert run.end() == 0, run.output[-3000:]
+
+    @staticmethod
+    def audited(rekey):
+        """The audit has to name what fell back."""
         rekey.break_now(breaking.falls_back())
         time.sleep(3)
         run = rekey.begin("audit")
         assert run.end() == 2
-        for text in ("_25._tcp.mx1.example.test.", "_25._tcp.mx2.example.test.", NS1):
+        for text in ("mx1.example.test:25: no match", "mx2.example.test:25: no match", f"ns1.example.test. ({NS1}, SOA serial",
+                     "It fell back"):
             assert text in run.said, f"{text} is not named:\n{run.output[-4000:]}"
-        rekey.lift()
-        zone.wait_in_step(time.monotonic() + 15)
-        time.sleep(IN_CACHES_AND_MORE)
-        run = rekey.begin("audit")
-        assert run.end() == 0, run.output[-3000:]
-        progress.began = rekey.stage.deliver()
 
     def test_completed(self, rekey):
         """It was, before the server fell back."""

@@ -544,13 +544,14 @@ class ChainsTeller:
 
 def check_answers():
     """`all_of` and the form of an answer."""
-    yes, worse = _rollover.Answer("yes"), _rollover.Answer("no worse")
+    yes, worse, word = (_rollover.Answer(verdict) for verdict in ("yes", "no worse", "at your word"))
     never, late, later = (_rollover.Answer("no", ({"text": text},), at) for text, at in (("a", None), ("b", 5.0), ("c", 7.0)))
-    assert [one.yes for one in (yes, worse, late)] == [True, True, False]
+    assert [one.yes for one in (yes, worse, word, late)] == [True, True, True, False]
     assert not _rollover.Answer("".join("no")).yes
     everything = _rollover.all_of
     assert everything([]).verdict == everything([yes, yes]).verdict == "yes"
     assert everything(iter([yes, worse])).verdict == everything([worse, yes]).verdict == "no worse"
+    assert everything([yes, word, worse]).verdict == "at your word"
     for answers, at, text in (([late, later], 7.0, "b; c"), ([later, late], 7.0, "c; b"), ([yes, late, worse], 5.0, "b"),
                               ([late, never], None, "b; a"), ([never], None, "a")):
         answer = everything(answers)
@@ -636,6 +637,47 @@ def check_waivers():
     before = [{"endpoint": {"address": "a"}, "outcome": "waived", "detail": "said before"}]
     assert _waivers.waive_endpoints(before, [endpoint], 1.0) == before
     return Done(runs=24)
+
+
+def check_override():
+    """The override: what is one, how far it reaches, and what it makes of an answer."""
+    good = {"names": [" MX1.example.", "mx2.example"], "until": " 1970-01-03", "reason": " lost "}
+    parse, apply = _waivers.parse_override, _waivers.at_your_word
+    word = parse(through_json(good))
+    assert word == (frozenset(["mx1.example", "mx2.example"]), 3 * DAY, "lost")
+    assert parse(None) is None and parse({}) is None and parse([]) is None
+    assert parse({**good, "names": ("mx1.example",)}).names == {"mx1.example"}
+    for part in good:
+        for bad in ("", " ", None, [], [" . "], [1], ["x", ""], 5):
+            if part != "reason" or bad in ("", " ", None, []):
+                assert fails(WaiverError, parse, {**good, part: bad}), (part, bad)
+        assert fails(WaiverError, parse, {key: good[key] for key in good if key != part}), part
+    for bad in ("yes", [good], 1):
+        assert fails(WaiverError, parse, bad), bad
+
+    def reason(name, code="version-unmatched"):
+        return {"code": code, "owner": f"_25._tcp.{name}.", "text": name, "until": 5.0}
+
+    for names, codes, reached in (
+            (["mx1.example"], ["x"], True), (["MX2.example"], ["x"], True), (["mx1.example", "mx2.example"], ["x", "y"], True),
+            (["mx3.example"], ["x"], False), (["mx1.example", "mx3.example"], ["x", "x"], False),
+            (["example"], ["x"], False), (["mx1.example"], ["empty"], False), (["mx1.example"] * 2, ["x", "empty"], False)):
+        answer = _rollover.Answer("no", tuple(map(reason, names, through_json(codes))), 5.0)
+        assert apply(answer, None, 0.0) == answer
+        for now, counts in ((0.0, True), (3 * DAY - 1, True), (3 * DAY, False), (4 * DAY, False)):
+            told = apply(answer, word, now)
+            if not reached:
+                assert told == answer
+                continue
+            assert told.reasons[:-1] == answer.reasons, "what was against it is still said"
+            last = told.reasons[-1]
+            assert (last["owner"], last["until"]) == (answer.reasons[0]["owner"], 5.0)
+            assert "until 1970-01-03 (lost)" in last["text"] and last["owner"] in last["text"]
+            assert (told.verdict, told.safe_at, last["code"]) == (
+                ("at your word", None, "override") if counts else ("no", 5.0, "override-ended"))
+    for verdict in ("yes", "no worse"):
+        assert apply(_rollover.Answer(verdict), word, 0.0) == _rollover.Answer(verdict)
+    return Done(runs=34)
 
 
 # ------------------------------------------------------------------------------------------------------------ ledgers

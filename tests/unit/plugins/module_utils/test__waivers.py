@@ -9,7 +9,14 @@ from __future__ import annotations
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils._errors import WaiverError
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
-from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers, waive_endpoints, waive_servers
+from ansible_collections.mailops.dane.plugins.module_utils._rollover import Answer
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import (
+    at_your_word,
+    parse_override,
+    parse_waivers,
+    waive_endpoints,
+    waive_servers,
+)
 from rollover_values import OWNER, T0, TIMING, look, record, version, seen
 
 V_A = version(record("A"))
@@ -85,3 +92,52 @@ def test_a_waived_endpoint_is_answered():
 def test_a_waiver_that_is_none_is_an_error(changed, words):
     with pytest.raises(WaiverError, match=words):
         waiver(**changed)
+
+
+# -------------------------------------------------------------------------------------------------------- the override
+
+WORD = {"names": ["MX1.example.test."], "until": "2023-11-14", "reason": "the key is lost"}
+
+
+def no(*names, code="version-unmatched"):
+    return Answer("no", tuple({"code": code, "owner": f"_25._tcp.{name}.", "text": name, "until": T0 + 9} for name in names),
+                  T0 + 9)
+
+
+def test_a_no_becomes_a_yes_that_says_at_whose_word():
+    answer = at_your_word(no("mx1.example.test"), parse_override(WORD), T0)
+    assert answer.yes and answer.verdict == "at your word" and answer.safe_at is None
+    assert [reason["code"] for reason in answer.reasons] == ["version-unmatched", "override"]
+    assert "the override until 2023-11-14 (the key is lost)" in answer.to_dict()["text"]
+
+
+@pytest.mark.parametrize("answer", [
+    no("mx1.example.test", "mx2.example.test"), no("mx2.example.test"), no("mx1.example.test", code="empty")])
+def test_a_no_stays_where_the_override_does_not_reach(answer):
+    assert at_your_word(answer, parse_override(WORD), T0) == answer
+    assert at_your_word(answer, None, T0) == answer
+
+
+def test_a_yes_needs_no_word():
+    for verdict in ("yes", "no worse"):
+        assert at_your_word(Answer(verdict), parse_override(WORD), T0) == Answer(verdict)
+
+
+def test_an_override_ends_with_its_day():
+    # An hour and 46 minutes are left of it.
+    assert at_your_word(no("mx1.example.test"), parse_override(WORD), T0 + 6399).yes
+    over = at_your_word(no("mx1.example.test"), parse_override(WORD), T0 + 6400)
+    assert not over.yes and over.safe_at == T0 + 9 and "has run out" in over.to_dict()["text"]
+
+
+@pytest.mark.parametrize("bad", [
+    {**WORD, "names": []}, {**WORD, "names": "mx1.example.test"}, {**WORD, "names": [1]}, {**WORD, "names": [" . "]},
+    {**WORD, "until": "tomorrow"}, {**WORD, "until": None}, {**WORD, "reason": " "}, {"names": ["x"]}, "yes", [WORD], 1])
+def test_an_override_that_lacks_something_is_refused(bad):
+    with pytest.raises(WaiverError, match="Cannot use the override"):
+        parse_override(bad)
+
+
+@pytest.mark.parametrize("nothing", [None, {}, ""])
+def test_no_override(nothing):
+    assert parse_override(nothing) is None

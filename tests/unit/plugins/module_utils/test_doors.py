@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _gate, _plan, _update
 from ansible_collections.mailops.dane.plugins.module_utils._errors import RefusedError, UpdateError
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Version
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override
 from rollover_values import OWNER, TIMING, endpoint, look, version
 from test__gate import FILE_A, FILE_B, A, B, Host, records
 
@@ -84,10 +85,10 @@ class World:
                 "timing": TIMING._asdict(), "ledger": ledger.to_dict(), "candidate": candidate})
         return found
 
-    def publish(self, state, wanted, view=None, **more):
+    def publish(self, state, wanted, view=None, override=None, **more):
         """The door of the DNS, with a view as the roles make it."""
         view = view or _plan.views(self.plan(), self.now, **more)
-        door = _update.Door(view, lambda: self.now)
+        door = _update.Door(view, lambda: self.now, override)
         _update.apply_all(self.zone, [_update.Wanted(OWNER, "example.test.", frozenset(wanted), 10)], state, door)
 
     def refused(self, state, wanted, *words, error=RefusedError, **more):
@@ -97,12 +98,12 @@ class World:
         assert self.zone.there == before
         assert [word for word in (OWNER, *words) if word not in caught.value.message] == []
 
-    def deploy(self, number):
+    def deploy(self, number, **more):
         host = self.hosts[number]
         host.versions = (version(*self.zone.there),)
         # Its file is served at its own address alone.
         endpoints = [one for one in host.unit().endpoints if one["address"] == endpoint(number + 1)["address"]]
-        return host.deploy(endpoints=endpoints)
+        return host.deploy(endpoints=endpoints, **more)
 
     def mismatches(self):
         """Keys that are presented and not published: what a sender with an empty cache meets (list)."""
@@ -179,6 +180,37 @@ def test_plays_in_the_wrong_order(world):
     shared.later(TIMING.linger)
     shared.publish("absent", [A311])
     assert shared.zone.there == {B311} and not shared.mismatches()
+
+
+def override(*names, until="2099-12-31"):
+    return parse_override({"names": names or [OWNER.split(".", 2)[2]], "until": until, "reason": "the old key is lost"})
+
+
+def test_a_deployment_at_the_operators_word(world):
+    shared = world(there=(A311,))
+    for word, said in ((override("other.example.test"), B["spki"][:16]), (override(until="2020-01-01"), "has run out")):
+        with pytest.raises(RefusedError, match=said):
+            shared.deploy(0, override=word)
+    told = shared.deploy(0, override=override())["answer"]
+    assert told["verdict"] == "at your word" and told["yes"] and shared.hosts[0].read() == FILE_B
+    assert "still served by 192.0.2.1" in told["text"] and "the old key is lost" in told["text"]
+
+
+def test_a_wrong_key_is_deployed_at_nobodys_word(world):
+    shared = world(there=(A311,))
+    with pytest.raises(RefusedError, match="it was retired"):
+        _gate.note(shared.hosts[0].ledger_path, TIMING, clock=shared.hosts[0].clock)
+        shared.hosts[0].save(shared.hosts[0].ledger._replace(retired=frozenset([B["spki"]])))
+        shared.deploy(0, override=override())
+    assert shared.hosts[0].read() == FILE_A
+
+
+def test_a_withdrawal_at_the_operators_word(world):
+    shared = world()
+    shared.refused("absent", [A311], A["spki"][:16], override=override("other.example.test"))
+    shared.publish("absent", [A311], override=override())
+    assert shared.zone.there == {B311}
+    shared.refused("absent", [B311], "no record would be left", error=UpdateError, override=override())
 
 
 @pytest.mark.parametrize("moment", range(5))

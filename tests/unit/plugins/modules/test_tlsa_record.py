@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.mailops.dane.plugins.doc_fragments import dns as fragment
+from ansible_collections.mailops.dane.plugins.doc_fragments import override as override_fragment
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _update
 from ansible_collections.mailops.dane.plugins.modules import tlsa_record
 
@@ -327,6 +328,7 @@ def test_documentation_and_arguments_agree(monkeypatch):
     documented = yaml.safe_load(tlsa_record.DOCUMENTATION)["options"]
     shared = yaml.safe_load(fragment.ModuleDocFragment.DOCUMENTATION)["options"]
     assert set(shared) == set(_dns.argument_spec())
+    shared.update(yaml.safe_load(override_fragment.ModuleDocFragment.DOCUMENTATION)["options"])
     seen = {}
 
     class Caught(Exception):
