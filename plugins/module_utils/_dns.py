@@ -732,7 +732,7 @@ class _Session:
         soa = _find(message.answer, zone, dns.rdatatype.SOA)
         if soa is None:
             return Told(DOES_NOT_SERVE, self.now(), f"has authority, but no SOA of {_text(zone)}")
-        return Told(VERSION, self.now(), serial=soa[0].serial, ttl=soa.ttl)
+        return Told(VERSION, self.now(), serial=soa[0].serial, ttl=max(soa.ttl, soa[0].minimum))
 
     def tell(self, name, zone, server, keys):
         """What a server serves at a name (:class:`Told`)."""
@@ -919,8 +919,9 @@ def _read(message, name, zone, keys, now, gate):
         if tlsa is not None:
             expires, wildcard = _verify(message.answer, tlsa, zone, keys, now)
             records, findings = _records(tlsa)
-            return Told(VERSION, now, "", serial, expires, records, tlsa.ttl, wildcard=wildcard, findings=findings)
-        target, ttl, expires = _alias(message.answer, name, zone, keys, now)
+            ttl = tlsa.ttl + (_absence_ttl(message, gate) if wildcard else 0)
+            return Told(VERSION, now, "", serial, expires, records, ttl, wildcard=wildcard, findings=findings)
+        target, ttl, expires = _alias(message, name, zone, keys, now, gate)
         if target is not None:
             return Told(VERSION, now, f"alias of {_text(target)}", serial, expires, ttl=ttl, alias=_text(target))
         return _read_absence(message, zone, keys, now, gate)
@@ -928,8 +929,9 @@ def _read(message, name, zone, keys, now, gate):
         return Told(SILENT, now, str(exc), serial)
 
 
-def _alias(answer, name, zone, keys, now):
+def _alias(message, name, zone, keys, now, gate):
     """A CNAME at the name, or a DNAME above it: (target or None, TTL, end of the signature)."""
+    answer = message.answer
     cname = _find(answer, name, dns.rdatatype.CNAME)
     for rrset in answer:
         if rrset.rdtype == dns.rdatatype.DNAME and name.is_subdomain(rrset.name) and name != rrset.name:
@@ -942,8 +944,20 @@ def _alias(answer, name, zone, keys, now):
             return target, max(rrset.ttl, cname.ttl if cname is not None else 0), expires
     if cname is None:
         return None, 0, None
-    expires, _wildcard = _verify(answer, cname, zone, keys, now)
-    return cname[0].target, cname.ttl, expires
+    expires, wildcard = _verify(answer, cname, zone, keys, now)
+    return cname[0].target, cname.ttl + (_absence_ttl(message, gate) if wildcard else 0), expires
+
+
+def _absence_ttl(message, gate):
+    """How long caches may hold that a name itself has nothing (seconds), and make up what the wildcard gives for it from
+    others' lookups, even after something was published there (RFC 2308 section 5, RFC 8198 section 5.3, RFC 9077)."""
+    found = [gate.ttl]
+    for rrset in message.authority:
+        if rrset.rdtype == dns.rdatatype.SOA:
+            found += [rrset.ttl, rrset[0].minimum]
+        elif rrset.rdtype in (dns.rdatatype.NSEC, dns.rdatatype.NSEC3):
+            found.append(rrset.ttl)
+    return max(found)
 
 
 def _read_absence(message, zone, keys, now, gate):
@@ -956,10 +970,9 @@ def _read_absence(message, zone, keys, now, gate):
     if keys is not None and not proofs:
         raise _Bogus("says that there are no records, without NSEC or NSEC3 to prove it")
     ends = [_verify(message.authority, rrset, zone, keys, now)[0] for rrset in [soa] + proofs]
-    # How long "nothing there" may be cached: RFC 2308 section 5, and RFC 8198 for what NSEC proves.
-    ttl = max([gate.ttl, soa.ttl, soa[0].minimum] + [rrset.ttl for rrset in proofs])
     detail = "no such name" if message.rcode() == dns.rcode.NXDOMAIN else "no TLSA records"
-    return Told(VERSION, now, detail, serial, min(filter(None, ends), default=None), frozenset(), ttl)
+    return Told(VERSION, now, detail, serial, min(filter(None, ends), default=None), frozenset(),
+                _absence_ttl(message, gate))
 
 
 def _verify(section, rrset, zone, keys, now):

@@ -272,7 +272,7 @@ def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
 
 
 def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=False):
-    # Where nothing is published, nothing has to match.
+    # Where records are published, a process that lingers with another chain matters from the start.
     nothing_before = nothing_before and not any(seen.version.records for name in ledger.names for seen in name.versions)
     chains = ledger.chains.observe(outcomes, timing, nothing_before)
     # A run may have died between replace and reload: whatever process starts next presents what lies in the file.

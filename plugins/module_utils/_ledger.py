@@ -17,7 +17,7 @@ from ._errors import LedgerError
 from ._memory import Chains, Name
 from ._tlsa import Record
 
-LEDGER_FORMAT = 2
+LEDGER_FORMAT = 3
 
 
 class Operation(NamedTuple):

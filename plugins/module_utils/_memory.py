@@ -28,7 +28,7 @@ HIDDEN, RUMOURED, OMNIPRESENT, UNRETENTIVE = "HIDDEN", "RUMOURED", "OMNIPRESENT"
 
 
 class Source(NamedTuple):
-    """Who gives versions or presents chains, or never answered and may: a server or an endpoint.
+    """A server or an endpoint: one that gave something, or that has not been heard yet.
 
     ``ttl``: how long caches may lead senders there (seconds: of the NS and address records, or of the address alone).
     ``left``: since when nothing leads there any more, None while something does.
@@ -37,81 +37,6 @@ class Source(NamedTuple):
     key: str
     ttl: int
     left: Optional[float] = None
-
-
-class _Look(NamedTuple):
-    """What one look found on either side.
-
-    ``gave``: each source that answered, and what it gave (a set, which may be empty). ``silent``: those that did not.
-    ``ttls``: TTL of what leads to a source. ``left``: those asked only because caches may still lead to them.
-    ``waived``: those that the operator says need not be heard. ``evidence``: whether the look may prove that something
-    has gone.
-    """
-
-    at: float
-    gave: dict
-    silent: FrozenSet[str]
-    ttls: dict
-    left: FrozenSet[str]
-    waived: FrozenSet[str]
-    evidence: bool = True
-
-
-def _take_in(seen, sources, look, timing):
-    """The one rule of both memories: (seen, sources, silent sources of which nothing is known).
-
-    What a source gives may be seen. A silent one keeps what it gave last, and may meanwhile give what the others give:
-    so nothing is declared gone by a look with a silent source. *Gone since* is the time of the last answer of the first
-    look that heard everybody and in which nobody gave it: before that, somebody may have handed it out. A source to
-    which nothing leads any more counts as long as caches may lead to it, asked or not. What a door is about to do is not
-    ended by a look that may have come before the deed.
-
-    :param seen: tuples of a thing, the keys of its sources, when it went, and until when a door may be open for it.
-    """
-    known = _still_led_to(sources, look, timing)
-    gave = {key: things for key, things in look.gave.items() if key in known or key not in look.left}
-    silent = {key for key in look.silent if key in known or key not in look.left} | {
-        key for key in known if key not in look.gave and key not in look.ttls}
-    holders = {thing: ({key for key in keys if key in silent}, gone, door) for thing, keys, gone, door in seen}
-    for key, things in gave.items():
-        for thing in things:
-            holders.setdefault(thing, (set(), None, 0.0))[0].add(key)
-    complete = look.evidence and bool(gave) and not silent
-    after = []
-    for thing, (keys, gone, door) in holders.items():
-        if keys:
-            gone = None
-        elif gone is None and complete and look.at > door:
-            gone = look.at
-        after.append((thing, frozenset(keys), gone, door))
-    holding = {key for _thing, keys, _gone, _door in after for key in keys}
-    unanswered = silent - holding
-    sources = [known.get(key) or Source(key, look.ttls.get(key, 0)) for key in sorted(holding | unanswered)]
-    return tuple(after), tuple(sources), tuple(sorted(unanswered))
-
-
-def _first_words(before, after, look):
-    """Whether a source of which nothing was known is heard, or counts no longer: what it gave before is not known."""
-    return bool(set(before) - set(after) - look.waived)
-
-
-def _still_led_to(sources, look, timing):
-    """The known sources that senders may still be led to, by key."""
-    found = {}
-    for source in sources:
-        if source.key in look.ttls and source.key not in look.left:
-            # A resolver's TTLs count down, and one that was lowered is still cached as it was: the longest counts.
-            found[source.key] = Source(source.key, max(source.ttl, look.ttls[source.key]))
-            continue
-        left = look.at if source.left is None else source.left
-        if look.at < left + timing.lifetime(source.ttl):
-            found[source.key] = source._replace(left=left)
-    return found
-
-
-def _moved(time, by, now):
-    # What seems to be of the future is of now: a clock that was set back must not shorten a wait, nor make it endless.
-    return None if time is None else min(time + by, now)
 
 
 # -------------------------------------------------------------------------------------------- memory of the DNS side
@@ -129,23 +54,13 @@ class SeenVersion(NamedTuple):
     open_until: float = 0.0
 
 
-def _both(newer, older, older_name):
-    """What two memories know of one version; ``newer`` is of the one that looked last."""
-    gone = None
-    if newer.gone_since is not None and older.gone_since is not None:
-        gone = max(newer.gone_since, older.gone_since)
-    elif newer.gone_since is not None and newer.gone_since > max(older_name.looked_at or 0, older.open_until):
-        gone = newer.gone_since
-    servers = frozenset() if gone is not None else newer.servers or older.servers
-    return SeenVersion(newer.version, servers, gone, max(newer.open_until, older.open_until))
-
-
 class Name(NamedTuple):
     """What may be seen in the DNS at one owner name.
 
     ``sources``: the servers. ``lame``: servers that answer without authority: (address, first such look, number of
     looks). ``silent``: servers that the last look did not hear; ``unanswered``: those of them of which nothing is known.
-    ``unknown_until``: until then a version that this memory does not know may be in caches. ``security`` and
+    ``looked_at``: the last look. ``heard_at``: the last one that is evidence, as the zone validated and some server
+    answered. ``unknown_until``: until then a version that this memory does not know may be in caches. ``security`` and
     ``signed_until`` (the end of the first signature that ends, epoch seconds): as the last look found them.
     """
 
@@ -156,6 +71,7 @@ class Name(NamedTuple):
     silent: Tuple[str, ...] = ()
     unanswered: Tuple[str, ...] = ()
     looked_at: Optional[float] = None
+    heard_at: Optional[float] = None
     unknown_until: float = 0.0
     security: str = ""
     signed_until: Optional[float] = None
@@ -164,8 +80,9 @@ class Name(NamedTuple):
         """Take in one look at all servers of the name: see :func:`_take_in`.
 
         A server that gives no version although it answers is silent until it is *lame*. One that was never seen to give
-        anything stands in the way of every decision, and what it gave before it is first heard is not known; nor is
-        what was published before the first look, or since one that is too long ago.
+        anything stands in the way of every decision, and what it gave before it is heard at last is not known; nor is
+        what was published before the first look, or since one that is too long ago. A look that hears nobody, or in
+        which the zone does not validate, does not make the memory younger.
 
         :param look: the JSON form of ``_dns.look`` for this owner name.
         :param timing: :class:`Timing`.
@@ -189,12 +106,13 @@ class Name(NamedTuple):
             return self
         versions, sources, unanswered = _take_in(self.versions, self.sources, found, timing)
         versions = tuple(SeenVersion(*one) for one in versions)
-        first_words = _first_words(self.unanswered, unanswered, found)
+        at_last = _heard_at_last(self.unanswered, unanswered, found)
         return self._replace(
             versions=versions, sources=sources, lame=lame, unanswered=unanswered, looked_at=at, security=security,
+            heard_at=at if found.evidence and found.gave else self.heard_at,
             silent=tuple(source.key for source in sources if source.key not in found.gave),
             signed_until=min(ends, default=None), unknown_until=max(
-                self.unknown_until, self._history_unknown_until(at, first_words, versions, timing, nothing_before)))
+                self.unknown_until, self._history_unknown_until(at, at_last, versions, timing, nothing_before)))
 
     def _sort(self, servers, at, timing):
         """The servers' words as :class:`_Look`, and the servers that answered without authority."""
@@ -207,17 +125,17 @@ class Name(NamedTuple):
                 left.add(address)
             if server["outcome"] == "version":
                 gave[address] = {Version.from_dict(server["version"])}
-            elif server["outcome"] == "does-not-serve":
+            elif server["outcome"] in ("does-not-serve", "silent"):
                 since, looks = before.get(address, (at, 0))
-                # A look that is taken in twice is one look.
-                looks += self.looked_at is None or at > self.looked_at
-                lame[address] = (since, looks)
+                if server["outcome"] == "does-not-serve":
+                    # A look that is taken in twice is one look.
+                    looks += self.looked_at is None or at > self.looked_at
+                    lame[address] = (since, looks)
+                elif address in before:
+                    lame[address] = (since, looks)
+                # One that is lame stays so when it is not heard once: it had nothing to give.
                 if looks < timing.lame_looks or at - since < timing.lame_seconds:
                     silent.add(address)
-            elif server["outcome"] == "silent":
-                silent.add(address)
-                if address in before:
-                    lame[address] = before[address]
             elif server["outcome"] == "waived":
                 waived.add(address)
             else:
@@ -231,15 +149,16 @@ class Name(NamedTuple):
         return look._replace(
             ttls={**dict.fromkeys(hidden, 0), **look.ttls}, left=look.left | hidden, waived=look.waived | hidden)
 
-    def _history_unknown_until(self, at, first_words, versions, timing, nothing_before):
-        first = self.looked_at is None
-        stale = not first and at - self.looked_at > timing.look_max_age
-        if not (first or stale or first_words):
+    def _history_unknown_until(self, at, at_last, versions, timing, nothing_before):
+        first = self.heard_at is None
+        stale = not first and at - self.heard_at > timing.look_max_age
+        if not (first or stale or at_last):
             return 0.0
-        if nothing_before or not first and not stale and not self.unknown_until:
-            # The name is being enabled: what a server is late to say for the first time is that there is nothing.
-            if all(not seen.version.records for seen in versions):
-                return 0.0
+        # Without a time until which history is unknown the name began empty: it is being enabled, and a server that is
+        # heard at last says that there is nothing.
+        began_empty = not first and not stale and not self.unknown_until
+        if (nothing_before or began_empty) and all(not seen.version.records for seen in versions):
+            return 0.0
         longest = max((seen.version.ttl for seen in versions), default=0)
         return at + max(timing.lifetime(longest), timing.ceiling)
 
@@ -247,15 +166,15 @@ class Name(NamedTuple):
         """Note that this version is about to be published: it may be seen from ``now`` on.
 
         The view by which a door lets it through is good for ``view_max_age``; the update takes its time, too, and clocks
-        may differ by a little: so long it may still be about to happen.
+        may differ by a little: until then it may still be on its way.
         """
         others = tuple(seen for seen in self.versions if seen.version != version)
         known = next((seen for seen in self.versions if seen.version == version), None)
         return self._replace(versions=others + (SeenVersion(
-            version, known.servers if known else frozenset(), None, now + 2 * timing.view_max_age),))
+            version, known.servers if known else frozenset(), None, now + timing.door_seconds),))
 
     def settled(self, version):
-        """Note that this version has been published, or will not be: from now on looks tell what there is."""
+        """Note that the door is closed again, whatever came of it: from now on looks tell what there is."""
         return self._replace(versions=tuple(
             seen._replace(open_until=0.0) if seen.version == version else seen for seen in self.versions))
 
@@ -288,10 +207,11 @@ class Name(NamedTuple):
     def pruned(self, now, timing):
         """The same memory without what nobody can hold any more."""
         longest = max((seen.version.ttl for seen in self.versions), default=0)
-        door = now + 2 * timing.view_max_age
+        longest_open = now + timing.door_seconds
         return self._replace(
             # A clock that was far ahead when something was noted must not make anybody wait for years.
-            versions=tuple(seen._replace(open_until=min(seen.open_until, door)) for seen in self.may_be_seen(now, timing)),
+            versions=tuple(seen._replace(open_until=min(seen.open_until, longest_open))
+                           for seen in self.may_be_seen(now, timing)),
             unknown_until=min(self.unknown_until, now + max(timing.lifetime(longest), timing.ceiling)))
 
     def moved(self, ahead, behind, now):
@@ -305,7 +225,7 @@ class Name(NamedTuple):
                 for seen in self.versions),
             sources=tuple(source._replace(left=_moved(source.left, ahead, now)) for source in self.sources),
             lame=tuple((address, _moved(since, ahead, now), looks) for address, since, looks in self.lame),
-            looked_at=_moved(self.looked_at, -behind, now),
+            looked_at=_moved(self.looked_at, -behind, now), heard_at=_moved(self.heard_at, -behind, now),
             unknown_until=self.unknown_until and self.unknown_until + ahead)
 
     def merge(self, other):
@@ -317,12 +237,13 @@ class Name(NamedTuple):
         memory: Dict[Version, SeenVersion] = {seen.version: seen for seen in older.versions}
         for seen in newer.versions:
             known = memory.get(seen.version)
-            memory[seen.version] = seen if known is None else _both(seen, known, older)
+            memory[seen.version] = seen if known is None else _united(seen, known, older)
         sources = {source.key: source for source in older.sources}
         for source in newer.sources:
             longest = max(source.ttl, sources[source.key].ttl) if source.key in sources else source.ttl
             sources[source.key] = source._replace(ttl=longest)
         return newer._replace(
+            heard_at=max((name.heard_at for name in (newer, older) if name.heard_at is not None), default=None),
             versions=tuple(memory.values()), unknown_until=max(self.unknown_until, other.unknown_until),
             sources=tuple(sources.values()))
 
@@ -335,8 +256,8 @@ class Name(NamedTuple):
             ],
             "sources": [list(source) for source in self.sources],
             "lame": [list(entry) for entry in self.lame], "silent": list(self.silent),
-            "unanswered": list(self.unanswered), "looked_at": self.looked_at, "unknown_until": self.unknown_until,
-            "security": self.security, "signed_until": self.signed_until,
+            "unanswered": list(self.unanswered), "looked_at": self.looked_at, "heard_at": self.heard_at,
+            "unknown_until": self.unknown_until, "security": self.security, "signed_until": self.signed_until,
         }
 
     @classmethod
@@ -355,11 +276,23 @@ class Name(NamedTuple):
                 tuple((_fields.text(address), _fields.seconds(since), _fields.whole_number(looks))
                       for address, since, looks in _fields.items(data["lame"])),
                 tuple(_fields.texts(data["silent"])), tuple(_fields.texts(data["unanswered"])),
-                _fields.seconds_or_none(data["looked_at"]), _fields.seconds(data["unknown_until"]),
-                _fields.text(data["security"]), _fields.seconds_or_none(data["signed_until"]),
+                _fields.seconds_or_none(data["looked_at"]), _fields.seconds_or_none(data["heard_at"]),
+                _fields.seconds(data["unknown_until"]), _fields.text(data["security"]),
+                _fields.seconds_or_none(data["signed_until"]),
             )
         except _fields.MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of {owner!r} in the ledger: {_fields.cause(exc)}") from exc
+
+
+def _united(newer, older, older_memory):
+    """What two memories know of one version; ``newer`` is of the one that looked last."""
+    gone = None
+    if newer.gone_since is not None and older.gone_since is not None:
+        gone = max(newer.gone_since, older.gone_since)
+    elif newer.gone_since is not None and newer.gone_since > max(older_memory.looked_at or 0, older.open_until):
+        gone = newer.gone_since
+    servers = frozenset() if gone is not None else newer.servers or older.servers
+    return SeenVersion(newer.version, servers, gone, max(newer.open_until, older.open_until))
 
 
 # -------------------------------------------------------------------------------------------- memory of the TLS side
@@ -407,8 +340,8 @@ class Chains(NamedTuple):
 
         :param outcomes: the list of outcomes that ``_probe.look`` gives.
         :param timing: :class:`Timing`.
-        :param nothing_before: the operator enables the names, and no record is published: so no chain from before this
-            look matters. Else processes from before it may linger.
+        :param nothing_before: the operator enables the names, no record is published, and the chain that answers is
+            taken to be the only one. Else processes from before this look may linger with another.
         :returns: a new :class:`Chains`.
         :raises LedgerError: the outcomes are none.
         """
@@ -424,9 +357,10 @@ class Chains(NamedTuple):
         # What a host is about to present is decided under its lock: no look comes in between.
         chains, sources, unanswered = _take_in([(*seen, 0.0) for seen in self.chains], sources, look, timing)
         looked_at, unknown_until = self.looked_at, self.unknown_until
-        if _first_words(self.unanswered, unanswered, look) or looked_at is None and not nothing_before:
+        if _heard_at_last(self.unanswered, unanswered, look) or looked_at is None and not nothing_before:
             unknown_until = look.at + timing.linger
-        if look.ttls and not unanswered:
+        # One that hears nobody is blind, and no evidence of the present.
+        if look.gave and not unanswered:
             looked_at = look.at
         return Chains(tuple(SeenChain(*one[:3]) for one in chains), sources, unanswered, looked_at, unknown_until)
 
@@ -464,7 +398,7 @@ class Chains(NamedTuple):
         return [seen for seen in self.chains if seen.gone_since is None or now < seen.gone_since + timing.linger]
 
     def known(self, now):
-        """Whether :meth:`may_be_seen` is all that may be met: a complete look stands behind it."""
+        """Whether :meth:`may_be_seen` is all that may be met: nothing presents what is not known, as far as it is heard."""
         return self.looked_at is not None and not self.unanswered and now >= self.unknown_until
 
     def presented(self):
@@ -518,6 +452,88 @@ class Chains(NamedTuple):
             )
         except _fields.MALFORMED as exc:
             raise LedgerError(f"Cannot read the memory of chains in the ledger: {_fields.cause(exc)}") from exc
+
+
+# ---------------------------------------------------------------------------------------------- what both memories do
+
+
+class _Look(NamedTuple):
+    """What one look found on either side.
+
+    ``gave``: each source that answered, and what it gave (a set, which may be empty). ``silent``: those that did not.
+    ``ttls``: TTL of what leads to a source. ``left``: those asked only because caches may still lead to them.
+    ``waived``: those that the operator says need not be heard. ``evidence``: whether the look may prove that something
+    has gone.
+    """
+
+    at: float
+    gave: dict
+    silent: FrozenSet[str]
+    ttls: dict
+    left: FrozenSet[str]
+    waived: FrozenSet[str]
+    evidence: bool = True
+
+
+def _take_in(seen, sources, look, timing):
+    """The one rule of both memories: (seen, sources, silent sources of which nothing is known).
+
+    What a source gives may be seen. A silent one keeps what it gave last, and may meanwhile give anything else that is
+    noted here: so nothing is declared gone by a look with a silent source. *Gone since* is the time of the last answer
+    of the first look that heard everybody and in which nobody gave it: before that, somebody may have handed it out. A
+    source to which nothing leads any more counts as long as caches may lead to it, asked or not. What a door is about to
+    do is not ended by a look that may have come before the deed.
+
+    :param seen: tuples of a thing, the keys of its sources, when it went, and until when a door may be open for it.
+
+    Of a source that answers without giving anything (no chain, lame) nothing is kept, nor what leads to it.
+    """
+    known = _still_led_to(sources, look, timing)
+    def counts(key):
+        return key in known or key not in look.left
+
+    gave = {key: things for key, things in look.gave.items() if counts(key)}
+    silent = set(filter(counts, look.silent)) | {key for key in known if key not in look.gave and key not in look.ttls}
+    holders = {thing: (silent & keys, gone, open_until) for thing, keys, gone, open_until in seen}
+    for key, things in gave.items():
+        for thing in things:
+            holders.setdefault(thing, (set(), None, 0.0))[0].add(key)
+    complete = look.evidence and bool(gave) and not silent
+    after = []
+    for thing, (keys, gone, open_until) in holders.items():
+        if keys:
+            gone = None
+        elif gone is None and complete and look.at > open_until:
+            gone = look.at
+        after.append((thing, frozenset(keys), gone, open_until))
+    holding = {key for _thing, keys, _gone, _open_until in after for key in keys}
+    unanswered = silent - holding
+    sources = [known.get(key) or Source(key, look.ttls.get(key, 0)) for key in sorted(holding | unanswered)]
+    return tuple(after), tuple(sources), tuple(sorted(unanswered))
+
+
+def _heard_at_last(before, after, look):
+    """Whether a source of which nothing was known is heard, or counts no longer: what it gave before is not known."""
+    return bool(set(before) - set(after) - look.waived)
+
+
+def _still_led_to(sources, look, timing):
+    """The known sources that senders may still be led to, by key."""
+    found = {}
+    for source in sources:
+        if source.key in look.ttls and source.key not in look.left:
+            # A resolver's TTLs count down, and one that was lowered is still cached as it was: the longest counts.
+            found[source.key] = Source(source.key, max(source.ttl, look.ttls[source.key]))
+            continue
+        left = look.at if source.left is None else source.left
+        if look.at < left + timing.lifetime(source.ttl):
+            found[source.key] = source._replace(left=left)
+    return found
+
+
+def _moved(time, by, now):
+    # What seems to be of the future is of now: a clock that was set back must not shorten a wait, nor make it endless.
+    return None if time is None else max(0.0, min(time + by, now))
 
 
 # ------------------------------------------------------------------------------------------------------------ reading

@@ -132,9 +132,12 @@ def look(endpoints, timeout=10, handshakes=1, clock=time.time, valid_at=None, eh
     def shake(endpoint):
         return _shake(endpoint, program, ehlo, timeout, clock, valid_at)
 
-    jobs = [endpoint for endpoint in endpoints for _turn in range(max(1, handshakes))]
-    with ThreadPoolExecutor(max_workers=min(_WORKERS, len(jobs))) as pool:
-        outcomes = list(pool.map(shake, jobs))
+    with ThreadPoolExecutor(max_workers=min(_WORKERS, len(endpoints) * max(1, handshakes))) as pool:
+        outcomes = list(pool.map(shake, endpoints))
+        # Who does not answer gets one more chance, not all of them: a few dead addresses would make any look too old.
+        heard = [outcome["endpoint"] for outcome in outcomes if outcome["outcome"] != "silent"]
+        mute = [outcome["endpoint"] for outcome in outcomes if outcome["outcome"] == "silent"]
+        outcomes += pool.map(shake, heard * (handshakes - 1) + mute * min(1, handshakes - 1))
     return _distinct(_confirmed(outcomes))
 
 

@@ -30,7 +30,8 @@ class Timing(NamedTuple):
     ``factor`` and ``lame_looks``.
 
     ``factor``: RFC 7671 section 8.1 says two TTLs or more. ``floor``: for resolvers that raise short TTLs. ``slack``:
-    senders' own caches and the time between lookup and handshake. ``linger``: processes that outlive a reload.
+    senders' own caches, the time between lookup and handshake, and clocks that differ. ``linger``: processes that
+    outlive a reload.
     ``ceiling``: how long a version from before the ledger's first look may be in caches at least: nobody knows its TTL.
     ``view_max_age``: a look is evidence of the present only while it is younger. ``look_max_age``: a ledger whose last
     look is older no longer knows what was published. ``lame_looks``, ``lame_seconds``: a server that answers, but not
@@ -47,6 +48,11 @@ class Timing(NamedTuple):
     lame_looks: int = 3
     lame_seconds: int = 600
 
+    @property
+    def door_seconds(self):
+        """How long a door may take from its question to its deed (seconds): as old as its view may be, and once more."""
+        return 2 * self.view_max_age
+
     def lifetime(self, ttl):
         """How long caches may hold what was served with this TTL (seconds, RFC 7671 section 8.1)."""
         return max(self.factor * ttl, self.floor) + self.slack
@@ -55,8 +61,9 @@ class Timing(NamedTuple):
 class Version(NamedTuple):
     """What a lookup of an owner name gives at one server at one time; no records: nothing is there.
 
-    ``records`` are brief. ``ttl`` is the sum of the TTLs along the path, because a cached CNAME may lead to a late
-    lookup of its target; for an empty version it is the negative TTL (RFC 2308 section 5, RFC 8198).
+    ``records`` are in brief form (``_tlsa.Record.brief``). ``ttl`` is the sum of the TTLs along the path, because a
+    cached CNAME may lead to a late lookup of its target; for an empty version it is the negative TTL (RFC 2308 section 5,
+    RFC 8198 section 5.4), and what comes from a wildcard adds that (RFC 8198 section 5.3, RFC 9077).
     """
 
     records: FrozenSet[Record]
@@ -81,7 +88,7 @@ class Version(NamedTuple):
 
     @property
     def usable(self):
-        """The records that senders heed for SMTP (RFC 7672 section 3.1.3, RFC 6698 section 4.1)."""
+        """The records that we count on senders to heed for SMTP (RFC 7672 section 3.1.3, RFC 6698 section 4.1)."""
         return frozenset(record for record in self.records if not unusable_reason(record))
 
 
@@ -118,15 +125,17 @@ def matched(chain, version):
 
 
 def unmatched(chain, version):
-    """The other usable combinations: a sender that heeds only one of these refuses the chain (RFC 7671 section 8)."""
+    """The other usable combinations: a sender that heeds only one of these, as digest agility lets it (RFC 7671 section
+    9, RFC 7672 section 5), refuses the chain."""
     return {record.combination for record in version.usable} - matched(chain, version)
 
 
 def fine(chain, version, empty_is_fine=False):
     """Whether a sender that holds this version accepts this chain, whichever combination it picks.
 
-    Without usable records there is no DANE: an outage to mandatory senders and a downgrade to others, so that is fine
-    only while a name is being enabled or retired (``empty_is_fine``).
+    An RRset that is empty is no DANE: an outage to mandatory senders and a downgrade to others. One without usable
+    records authenticates nobody (RFC 7672 section 2.2). So that is fine only while a name is being enabled or retired
+    (``empty_is_fine``).
     """
     if not version.usable:
         return empty_is_fine
@@ -143,8 +152,8 @@ class Answer(NamedTuple):
     ``verdict``: ``yes``; ``no worse`` (yes, but what is there now is not fine to begin with); ``at your word`` (a no that
     the operator has overridden, see ``_waivers``); ``no``.
     ``reasons``: dicts with ``text`` and machine-readable keys (``code``, ``owner``, ``chain``, ``version``, ...).
-    ``safe_at``: with ``no``, the earliest time at which it could become yes, or None while something that stands in
-    the way is still being served. ``safe_at`` minus now IS the propagation wait.
+    ``safe_at``: with ``no``, the earliest time at which it could become yes, or None when time alone cannot make it
+    one. ``safe_at`` minus now IS the propagation wait.
     """
 
     verdict: str
@@ -176,8 +185,15 @@ def all_of(answers):
     return Answer(max((answer.verdict for answer in answers), key=YES.index, default="yes"), reasons)
 
 
+def _no(reasons):
+    times = [reason["until"] for reason in reasons]
+    return Answer("no", tuple(reasons), None if None in times else max(times))
+
+
 def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None, security="secure"):
-    """May the RRset at this owner name become ``new`` now? (RFC 7671 section 8)
+    """May the RRset at this owner name become ``new`` now? (RFC 7671 sections 8, 8.3 and 8.4)
+
+    Its chains come from the memories of several hosts, so they are given one by one, and not as a memory.
 
     :param new: the :class:`Version` to be.
     :param chains: every :class:`Chain` that may be seen under the name.
@@ -191,33 +207,33 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     """
     served, chains = list(served), list(chains)
     if security != "secure" and new.usable:
-        return Answer("no", (_not_secure(owner, security),))
+        return _no([_not_secure(owner, security)])
     if not new.usable and not empty_is_fine and any(version.usable for version in served):
-        return Answer("no", (_reason(
+        return _no([_reason(
             "empty", owner, "would be left without a usable record: an outage to mandatory senders, a downgrade to "
-            "others; publish the next record first"),))
+            "others; publish the next record first")])
     if served and all(_adds_alternatives(new, version) for version in served):
         return Answer("yes")
     if not chains_known:
-        return Answer("no", (_reason(
+        return _no([_reason(
             "chains-unknown", owner, "not every endpoint has been looked at, or not since its ledger began, so what this "
-            "change must match is not known: run again, or name an address that is gone for good in dane_waive"),))
+            "change must match is not known: run again, or name an address that is gone for good in dane_waive")])
     if not chains and new.usable:
-        return Answer("no", (_reason(
-            "no-chain", owner, "no endpoint presents a chain, so no record can match one: let the service offer TLS first"),))
+        return _no([_reason(
+            "no-chain", owner, "no endpoint presents a chain, so no record can match one: let the service offer TLS first")])
     refused = [chain for chain in chains if not fine(chain, new, empty_is_fine) and not (
         served and all(_publishing_is_no_worse(chain, new, version) for version in served))]
     if not refused:
         return Answer("yes" if all(fine(chain, new, empty_is_fine) for chain in chains) else "no worse")
-    reasons, times = [], []
-    for chain in refused:
-        missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, new))) or "any combination"
-        times.append((gone_at or {}).get(chain.id))
-        reasons.append(_reason(
-            "chain-unmatched", owner, f"the chain of key {chain.spki[:16]} "
-            + ("is presented" if times[-1] is None else "may be met for some time more, as processes that serve it live on")
-            + f", and the new RRset would not match it in {missing}", chain=chain.id, spki=chain.spki, until=times[-1]))
-    return Answer("no", tuple(reasons), None if None in times else max(times))
+    return _no([_chain_unmatched(chain, new, owner, (gone_at or {}).get(chain.id)) for chain in refused])
+
+
+def _chain_unmatched(chain, new, owner, until):
+    missing = ", ".join(str(combination) for combination in sorted(unmatched(chain, new))) or "any combination"
+    where = "is presented" if until is None else "may be met for some time more, as processes that serve it live on"
+    return _reason(
+        "chain-unmatched", owner, f"the chain of key {chain.spki[:16]} {where}, and the new RRset would not match it in "
+        f"{missing}", until=until, chain=chain.id, spki=chain.spki)
 
 
 def _adds_alternatives(new, old):
@@ -239,8 +255,11 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
     :param now: the time (seconds since the epoch).
     :param timing: :class:`Timing`.
     :param empty_is_fine: the name is being enabled or retired.
-    :returns: :class:`Answer`. For a renewal, the same keys and issuers, nothing that is not known can matter, but for
-        records over a whole leaf (3 0 x): it may be judged by a memory whose last look is up to ``look_max_age`` old.
+    :returns: :class:`Answer`.
+
+    A renewal, the same keys and the same issuers, matches whatever the old chain matched, so neither unknown history nor
+    a server that was never heard stands in its way, and a memory whose last look is up to ``look_max_age`` old will do. The
+    exception is a record over a whole leaf (3 0 x) that this memory never saw.
     """
     renewal = _is_renewal(new, replaced)
     reasons = _stale(name, now, timing.look_max_age, timing) if renewal else problems(name, now, timing)
@@ -253,22 +272,18 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
             reasons += [_version_unmatched(chain, name, seen, now, timing) for chain in worse]
     if now < name.unknown_until and not renewal:
         reasons.append(_reason(
-            "history-unknown", name.owner, "what was published before this ledger began may be in caches for "
+            "history-unknown", name.owner, "versions that this ledger has not seen may be in caches for "
             f"{name.unknown_until - now:.0f} s more, and there is nothing to do but to wait", until=name.unknown_until))
-    if not reasons:
-        return Answer(verdict)
-    times = [reason["until"] for reason in reasons]
-    return Answer("no", tuple(reasons), None if None in times else max(times))
+    return _no(reasons) if reasons else Answer(verdict)
 
 
 def problems(name, now, timing):
-    """Why nothing may be decided about an owner name at all: reasons as in :class:`Answer` (list of dict), often empty."""
-    found = _stale(name, now, timing.view_max_age, timing)
-    if not found and name.security != "secure":
-        found.append(_not_secure(name.owner, name.security))
-    if not found and not name.versions:
-        found.append(_reason("nothing-seen", name.owner, "no server has ever said what it serves, so nothing can be "
-                             "matched: see that its name servers answer"))
+    """Why nothing may be decided about an owner name at all: reasons as in :class:`Answer` (list of dict), empty when
+    nothing stands in the way."""
+    if name.looked_at is not None and name.security != "secure":
+        found = [_not_secure(name.owner, name.security)]
+    else:
+        found = _stale(name, now, timing.view_max_age, timing)
     # Caches keep nothing longer than its signature (RFC 4035 section 5.3.3): what is fetched now has to be good as long
     # as it may be used.
     needed = now + max((version.ttl for version in name.served()), default=0) + timing.slack
@@ -283,8 +298,12 @@ def problems(name, now, timing):
 
 
 def _stale(name, now, max_age, timing):
-    if name.looked_at is not None and -timing.view_max_age <= now - name.looked_at <= max_age:
+    if name.heard_at is not None and -timing.view_max_age <= now - name.heard_at <= max_age:
         return []
+    if name.heard_at != name.looked_at and abs(now - name.looked_at) <= timing.view_max_age:
+        mute = ", ".join(name.silent) or "all are lame or waived"
+        return [_reason("nobody-heard", name.owner, f"no server answers with authority ({mute}): see that they run, and that "
+                        "port 53 is open from here, UDP and TCP")]
     return [_reason("view-stale", name.owner, f"the last look at its servers is not of the last {max_age} s: look again "
                     "(mailops.dane.tlsa_wait, on the host dane-gate look); if it was taken just now, the clocks differ")]
 

@@ -150,7 +150,8 @@ def every_record(usage, cert_der, spki_der):
 
 
 def unusable_reason(record):
-    """Why senders ignore this record for SMTP, or None (RFC 7672 section 3.1.3, RFC 6698 section 4.1).
+    """Why we count on no sender heeding this record for SMTP, or None (RFC 7672 section 3.1.3: usages 0 and 1 are
+    undefined there, and senders may treat them as unusable; RFC 6698 section 4.1).
 
     Such records are never published by us, and neither match nor mismatch.
 
@@ -214,7 +215,7 @@ def lint(records):
     for record in usable:
         by_selection.setdefault((record.usage, record.selector), set()).add(record.mtype)
     findings += [
-        f"{usage} {selector} x: only SHA2-512 is published; SHA2-256 is the one every sender has (RFC 7671 section 9)"
+        f"{usage} {selector} x: only SHA2-512 is published; SHA2-256 is the one every sender has (RFC 6698 section 6)"
         for (usage, selector), mtypes in sorted(by_selection.items())
         if mtypes == {SHA2_512}
     ]

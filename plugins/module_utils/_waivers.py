@@ -12,6 +12,7 @@ Pure, standard library only. Private to this collection.
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from typing import FrozenSet, NamedTuple
 
 from ._errors import WaiverError
@@ -47,8 +48,16 @@ def parse_waivers(options):
                 f"Cannot use waiver {entry!r}: expected what (server or endpoint), name (its address), until "
                 f"(YYYY-MM-DD) and reason" + (f"; {', '.join(missing)} is missing" if missing else ""))
         until = _end_of(entry["until"], f"waiver {entry!r}")
-        found.append(Waiver(entry["what"], str(entry["name"]).strip(), until, str(entry["reason"]).strip()))
+        found.append(Waiver(entry["what"], _as_written(str(entry["name"]).strip()), until, str(entry["reason"]).strip()))
     return tuple(found)
+
+
+def _as_written(name):
+    """An address as looks write it, and a name in lower case."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name.lower()
 
 
 def _end_of(day, whose):
@@ -94,7 +103,8 @@ def waive_endpoints(outcomes, waivers, now):
 
 
 def _waive(found, what, names, waivers, now):
-    for waiver in waivers:
+    # One that is in force counts, whatever ran out beside it.
+    for waiver in sorted(waivers, key=lambda waiver: waiver.until, reverse=True):
         if waiver.what == what and waiver.name.rstrip(".") in names:
             if now < waiver.until:
                 return {**found, "outcome": "waived", "detail": f"waived, {waiver} (was: {found['detail']})"}

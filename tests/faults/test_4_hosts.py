@@ -70,7 +70,9 @@ def unreachable_in_its_turn(rekey, number):
 
 
 class TestDisk(Cases):
-    """A disk that is full at each write of a rekey, one after the other."""
+    """A disk that is full at each write of a rekey, one after the other; of one host, as the others would go on."""
+
+    hosts = ("mx1",)
 
     @pytest.fixture(scope="class", autouse=True)
     def ground(self, rekey):

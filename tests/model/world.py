@@ -308,7 +308,7 @@ class Model:
     def long_ago(self, state):
         """Whether no ledger has had a look for longer than a ledger may go without one."""
         names = [self.ledgers[number].name(OWNER) for number in state.ledgers]
-        return all(self.wall(state) - (name.looked_at or 0) > self.timing.look_max_age for name in names)
+        return all(self.wall(state) - (name.heard_at or 0) > self.timing.look_max_age for name in names)
 
     def left_of(self, state, what):
         return dict(state.spent).get(what, 0) < getattr(self.scenario, what)
@@ -531,8 +531,8 @@ class Model:
         new = tuple(self.chains[word] for word in file.split())
         ours = {_memory.endpoint_key(endpoint(number, algorithm)) for algorithm in self.algorithms}
         name = ledger.name(OWNER)
-        if not self.exact and name.looked_at:
-            name = name._replace(looked_at=float(state.now))
+        if not self.exact and name.heard_at:
+            name = name._replace(looked_at=float(state.now), heard_at=float(state.now))
         answer = _rollover.may_deploy(
             new, name, ledger.chains.presented_at(ours), self.wall(state), self.timing,
             self.scenario.enabling)
@@ -578,7 +578,7 @@ class Model:
             (address, since, min(looks, self.timing.lame_looks)) for address, since, looks in name.lame))
         chains = chains._replace(chains=tuple(sorted(chains.chains, key=lambda seen: seen.chain.id)))
         if not self.exact:
-            name = name._replace(looked_at=name.looked_at and 1.0)
+            name = name._replace(looked_at=name.looked_at and 1.0, heard_at=name.heard_at and 1.0)
             chains = chains._replace(looked_at=chains.looked_at and 1.0)
         ledger = ledger._replace(names=(name,), chains=chains)
         if ledger not in self.numbers:

@@ -128,6 +128,8 @@ def test_a_wildcard_is_an_answer(dns_world):
     found, _transport = look(dns_world, "_25._tcp.any.wild.example.test.")
     assert found["security"] == "secure"
     assert versions(found) == {address: [C] for address in EVERYBODY}
+    # Its own TTL, and that of the proof that the name itself has nothing: so long caches may go on making it up.
+    assert {server["version"]["ttl"] for server in found["servers"]} == {40}
 
 
 def test_names_are_made_lower_case_and_absolute(dns_world):

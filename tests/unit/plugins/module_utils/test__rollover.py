@@ -219,6 +219,14 @@ def test_a_lame_server_that_was_never_heard_counts_just_as_late():
     assert not name.observe(look(T0 + 600, V_AB, "does-not-serve"), TIMING).unanswered
 
 
+def test_a_lame_server_stays_lame_when_it_is_not_heard_once():
+    """Else it would be unknown again at each timeout, and nothing could ever be decided."""
+    name = seen(*(look(T0 + 301 * number, V_AB, "does-not-serve") for number in range(3)))
+    assert not name.unanswered
+    after = name.observe(look(T0 + 603, V_AB, "silent"), TIMING).observe(look(T0 + 604, V_AB, "does-not-serve"), TIMING)
+    assert not after.unanswered and not after.silent and after.unknown_until == name.unknown_until
+
+
 def test_an_answer_ends_the_count_of_lame_looks():
     name = seen(look(T0, V_AB, "does-not-serve"), look(T0 + 300, V_AB, "does-not-serve"), look(T0 + 599, V_AB, V_A))
     name = name.observe(look(T0 + 600, V_AB, "does-not-serve"), TIMING)
@@ -294,9 +302,17 @@ def test_the_longest_ttl_that_any_memory_knows_of_a_server_counts():
         assert {source.ttl for source in merged.sources} == {100}
 
 
-def test_a_memory_without_any_version_is_none():
-    name = seen(look(T0, "waived"))
-    assert codes(deploy(name, T0)) == ["nothing-seen"]
+def test_a_look_that_hears_nobody_makes_no_memory_younger():
+    assert codes(deploy(seen(look(T0, "waived")), T0)) == ["nobody-heard"]
+    name = seen(look(T0, V_AB), look(T0 + 30, "silent"))
+    assert deploy(name, T0 + 30).yes
+    name = name.observe(look(T0 + 61, "silent"), TIMING)
+    assert codes(deploy(name, T0 + 61)) == ["nobody-heard"] and "192.0.2.1" in deploy(name, T0 + 61).reasons[0]["text"]
+    assert codes(deploy(name, T0 + 122)) == ["view-stale"]
+    # A week later somebody answers again: what was published meanwhile is not known.
+    week = T0 + TIMING.look_max_age + 1
+    name = name.observe(look(week - 1, "silent"), TIMING).observe(look(week, V_AB), TIMING)
+    assert codes(deploy(name, week)) == ["history-unknown"]
 
 
 def test_intending_what_is_served_keeps_who_serves_it():
@@ -813,9 +829,9 @@ def test_a_time_that_is_none_is_no_ledger(moment):
         Ledger.from_dict(ledger)
 
 
-@pytest.mark.parametrize("data", [None, [], "x", {}, {"format": 0}, {"format": 1}, {"format": "1"}])
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"format": 0}, {"format": 2}, {"format": "3"}])
 def test_another_format_is_named(data):
-    with pytest.raises(LedgerError, match="expected format 2, found"):
+    with pytest.raises(LedgerError, match="expected format 3, found"):
         Ledger.from_dict(data)
 
 

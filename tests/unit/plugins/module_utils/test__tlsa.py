@@ -266,7 +266,7 @@ def test_nothing_to_say_about_the_recommended_records():
     (f"1 1 1 {SHA256}", f"1 1 1 {SHA256}: senders ignore it: usage 1 (PKIX) is not for SMTP (RFC 7672 section 3.1.3)"),
     ("3 1 1 ab", "3 1 1 ab: senders ignore it: matching type 1 needs 32 bytes, found 1"),
     (f"3 1 1 {EMPTY_SHA256}", f"3 1 1 {EMPTY_SHA256}: the digest of no data at all"),
-    (f"3 1 2 {SHA512}", "3 1 x: only SHA2-512 is published; SHA2-256 is the one every sender has (RFC 7671 section 9)"),
+    (f"3 1 2 {SHA512}", "3 1 x: only SHA2-512 is published; SHA2-256 is the one every sender has (RFC 6698 section 6)"),
     (f"3 0 1 {SHA256}",
      "3 0 1: pins the certificate, so every renewal changes it; 3 1 1 pins the key (RFC 7671 section 5.1)"),
 ])
