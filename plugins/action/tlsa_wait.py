@@ -120,7 +120,7 @@ def _check_result(result):
         _wait.progress(result), _wait.standing(result), _wait.last_words(result)
         answer = result["answer"]
         _fields.seconds(result["now"]), _fields.seconds_or_none(answer["safe_at"])
-        memories = {str(name["name"]): name["memory"] for name in result["names"]}
+        memories = {_fields.text(name["name"]): name["memory"] for name in result["names"]}
         understood = isinstance(answer["yes"], bool) and all(isinstance(one, dict) for one in memories.values())
     except _fields.MALFORMED:
         understood = False

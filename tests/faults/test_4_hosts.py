@@ -121,6 +121,8 @@ class TestOperators(Cases):
 
 
 class TestReinstalled(Cases):
+    hosts = ("mx2",)
+
     def test_ledger_lost_in_the_wait(self, rekey, records):
         """Nobody knows any more what is ours and what may be in caches: rekey says what to do, and enable takes it in."""
         rekey.until(WAITING).stop(signal.SIGKILL)
