@@ -43,6 +43,16 @@ def views(hosts, enabling=False):
     return _plan.views(hosts, time.time(), enabling)
 
 
+def decide(hosts, mode="auto"):
+    """See ``_plan.decide``."""
+    return _plan.decide(hosts, mode, time.time())
+
+
+def schedule(hosts, mode):
+    """See ``_plan.schedule``."""
+    return _plan.schedule(hosts, mode, time.time())
+
+
 def linger_seconds(hosts):
     """See ``_plan.linger_seconds``."""
     return _plan.linger_seconds(hosts, time.time())
@@ -85,7 +95,11 @@ class FilterModule:
             "dane_only": only,
             "dane_problems": _plan.problems,
             "dane_owners": _plan.owners,
-            "dane_decide": _plan.decide,
+            "dane_decide": decide,
+            "dane_schedule": schedule,
+            "dane_duration": _plan.duration,
+            "dane_key_lifetime": _plan.key_lifetime,
+            "dane_impossible_ages": _plan.impossible_ages,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
             "dane_impossible_options": _plan.impossible_options,

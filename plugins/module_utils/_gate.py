@@ -602,6 +602,18 @@ def write_private(path, content):
         raise DeployError(f"Cannot write {path!r}: {exc.strerror}; nothing was changed", restored=True) from exc
 
 
+def keep(path, content):
+    """Keep a file that people may read (mode 0644), with its directory, which is made when missing.
+
+    :param content: bytes. :raises LedgerError: it could not be written; the old one is whole.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        _replace_file(path, content, 0o644)
+    except OSError as exc:
+        raise LedgerError(f"Cannot write {path!r}: {exc.strerror}") from exc
+
+
 def _read(path):
     try:
         with open(path, "rb") as stream:

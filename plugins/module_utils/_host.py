@@ -21,7 +21,7 @@ import os
 import sys
 import time
 
-from . import _chain, _dns, _gate, _options
+from . import _age, _chain, _dns, _gate, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
 from ._rollover import Chain, may_deploy
 from ._waivers import parse_waivers, waive_servers
@@ -107,6 +107,8 @@ def _check(unit):
     _options.timing(unit["timing"])
     _options.handshake_timeout(unit["handshake_timeout"])
     parse_waivers(unit.get("waive"))
+    if not isinstance(unit.get("key_lifetime", 0), int):
+        raise ValueError("key_lifetime is no number of seconds")
     _gate.DAEMONS[unit["service"]]
     _dns.Settings.from_options(unit["dns"])
     for path in [unit["chain_file"], unit["state_dir"], *unit["lineages"]]:
@@ -346,9 +348,17 @@ def _why_keys(ledger, digits, now, timing):
 
 
 def json_status(unit):
-    """The ledger (JSON text), and why it is a new one (``lost``, null for one that is not)."""
+    """The ledger (JSON text), and why it is a new one (``lost``, null for one that is not); ``key_since`` and ``key_due``:
+    since when the served key is known, and from when ``-e dane_rekey=due`` changes it (epoch seconds, or null)."""
+    since, due = _age_of_key(unit)
     with _gate.open_ledger(_ledger(unit), write=False) as door:
-        return json.dumps({**door.ledger.to_dict(), "lost": door.lost}, indent=1, sort_keys=True)
+        told = {**door.ledger.to_dict(), "lost": door.lost, "key_since": since, "key_due": due}
+    return json.dumps(told, indent=1, sort_keys=True)
+
+
+def _age_of_key(unit):
+    since = _age.known_since(unit["state_dir"], unit["chain_file"], unit["lineages"], write=False)
+    return since, since + unit["key_lifetime"] if since is not None and "key_lifetime" in unit else None
 
 
 def text_status(unit, now):
@@ -368,4 +378,12 @@ def text_status(unit, now):
     for seen in ledger.chains.may_be_seen(now, timing):
         where = f"presented at {len(seen.endpoints)} endpoints" if seen.endpoints else "may still be met"
         lines.append(f"key {seen.chain.spki[:16]} ({seen.chain.algorithm}) {where}")
+    since, due = _age_of_key(unit)
+    if since is not None:
+        lines.append(f"the key in {unit['chain_file']} is known since {_day(since)}" + (
+            f" and due for a rekey from {_day(due)}" if due is not None else ""))
     return "\n".join(lines)
+
+
+def _day(when):
+    return time.strftime("%Y-%m-%d", time.gmtime(when))

@@ -10,12 +10,17 @@ them is the doors'; this only gathers what many hosts say about the same owner n
 A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``host``, ``active`` (takes part in this run), ``owners`` (owner names), ``combinations`` (text, to keep published),
 ``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``file_spki`` (the key in its chain file),
-``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None).
+``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None),
+``key_since`` (epoch seconds of the first certificate known of that key, or None), ``key_max_age`` (seconds) and
+``key_spread`` (per cent of it).
 """
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import hashlib
+import re
 
 from ._errors import DaneError
 from ._ledger import Ledger
@@ -41,14 +46,16 @@ def unknown_options(given, known):
     return found
 
 
-def decide(hosts, mode="auto"):
+def decide(hosts, mode="auto", now=None):
     """Which hosts take part in a rekey, and with which operation.
 
     A run that finds an operation open completes it and starts none, so that a plain re-run after an interruption does
     exactly what is left.
 
     :param hosts: list of host dicts.
-    :param mode: ``auto``; ``new`` begins an operation on the idle hosts as well; ``abandon`` begins one on all.
+    :param mode: ``auto``; ``new`` begins an operation on the idle hosts as well; ``abandon`` begins one on all; ``due``
+        begins one on those idle hosts whose key is due (:func:`due_at`), whatever is open on others.
+    :param now: the time (epoch seconds), for ``due``.
     :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
     :raises PlanError: a host that was never enabled.
     """
@@ -59,8 +66,97 @@ def decide(hosts, mode="auto"):
         if missing:
             raise PlanError(
                 f"Cannot rekey {host['host']}: no record at {', '.join(missing)} is known to be ours; run enable.yml first")
-    begin = mode != "auto" or not any(operations.values())
-    return {name: operation or ("new" if begin else None) for name, operation in operations.items()}
+    if mode == "due":
+        begin = {host["host"] for host in hosts if is_due(host, now)}
+    else:
+        begin = set(operations) if mode != "auto" or not any(operations.values()) else set()
+    return {name: operation or ("new" if name in begin else None) for name, operation in operations.items()}
+
+
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+
+
+def duration(text):
+    """An option such as ``365d`` in seconds (int): a number of hours (h), days (d) or weeks (w).
+
+    Minutes and months are no units here: what ``3m`` means depends on who reads it.
+
+    :raises PlanError: something else, or nothing.
+    """
+    found = re.fullmatch("([0-9]{1,5})([hdw])", str(text).strip())
+    if not found or not int(found.group(1)):
+        raise PlanError(f"Cannot use {text!r:.40} as an age: expected a number of hours, days or weeks, such as 8760h, 365d "
+                        "or 52w")
+    return int(found.group(1)) * _HOURS[found.group(2)] * 3600
+
+
+MOST_SPREAD = 50
+
+
+def impossible_ages(max_age, spread):
+    """One sentence for each of ``dane_key_max_age`` and ``dane_key_spread`` that cannot be used (list of str)."""
+    found = []
+    try:
+        duration(max_age)
+    except PlanError as exc:
+        found.append(f"dane_key_max_age: {exc.message}")
+    if not re.fullmatch("[0-9]{1,2}", str(spread)) or int(spread) > MOST_SPREAD:
+        found.append(f"dane_key_spread: Cannot use {spread!r:.40}: expected per cent of dane_key_max_age, 0 to {MOST_SPREAD}")
+    return found
+
+
+def key_lifetime(name, max_age, spread):
+    """After which time a key of this host is due: ``max_age`` less a part of the spread that is the host's own.
+
+    The part comes from the host's name alone, so it is the same in every run and on every controller, and hosts that
+    were enabled on one day do not all roll on one day a year later. It makes the life of a key shorter, never longer:
+    no key is to become older than the operator said.
+
+    :param name: the host's name in the inventory. :param max_age: in seconds. :param spread: per cent of it.
+    :returns: seconds (int).
+    """
+    part = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2.0 ** 32
+    return int(max_age - max_age * spread / 100 * part)
+
+
+def due_at(host):
+    """When the served key of a host is due (epoch seconds), or None: the age of the key is not known."""
+    if host.get("key_since") is None:
+        return None
+    return host["key_since"] + key_lifetime(host["host"], host["key_max_age"], host["key_spread"])
+
+
+def is_due(host, now):
+    """Whether the served key of a host is due.
+
+    A key whose age is not known is not: else a host whose age can never be read would roll with every run, until its
+    CA refuses. :func:`schedule` names it instead, and ``dane_rekey=new`` gives it a key whose age is known.
+    """
+    due = due_at(host)
+    return due is not None and now >= due
+
+
+def schedule(hosts, mode, now):
+    """One sentence for each host about when its key is due, the soonest first (list of str); none in another mode."""
+    told = []
+    for host in hosts if mode == "due" else ():
+        operation, due = host["ledger"]["operation"], due_at(host)
+        key = f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]}"
+        if operation:
+            told.append((0, f"{host['host']}: {operation['kind']} {operation['id']} is open and goes on"))
+        elif due is None:
+            told.append((1, f"{key}: no certificate says how old it is, so it does not become due by itself. See that the chain "
+                         f"file can be read, or give the host a new key: -l {host['host']} -e dane_rekey=new"))
+        else:
+            since = f"known since {day(host['key_since'])}"
+            told.append((due, f"{key}, {since}, is due since {day(due)}" if now >= due else
+                         f"{key}, {since}, is not due before {day(due)}, in {(due - now) / 86400:.0f} days"))
+    return [text for _when, text in sorted(told)]
+
+
+def day(when):
+    """The day (UTC, ``2026-12-31``) of a time in epoch seconds (str)."""
+    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=when):%Y-%m-%d}"
 
 
 def ledgers_of(hosts, owner):

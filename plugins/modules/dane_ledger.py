@@ -127,6 +127,12 @@ options:
       - The file that the daemon reads. Its leaf's key is returned as RV(file_spki), and with O(names) its chain is noted
         as one that may be seen, because whatever process starts next presents it.
     type: path
+  lineages:
+    description:
+      - certbot's directories C(live/NAME), which may hold the first certificate of the key in O(chain_file).
+      - With it RV(key_since) is returned, and the first certificate of that key is kept beside the ledger.
+    type: list
+    elements: path
   service:
     description:
       - The service that is to present O(chain_file). It is asked whether it is set up to, and what it says is returned
@@ -177,6 +183,12 @@ file_spki:
   description: SHA-256 digest of the key whose chain is in O(chain_file), or an empty string.
   returned: success
   type: str
+key_since:
+  description:
+    - Since when the key in O(chain_file) is known, in seconds since the epoch - the beginning of the first certificate for
+      it in O(chain_file), in O(lineages), or kept beside the ledger. V(null) when there is no certificate.
+  returned: O(lineages) is given
+  type: int
 objections:
   description: Why the O(service) would not present O(chain_file) and nothing else.
   returned: success
@@ -188,10 +200,11 @@ now:
   type: float
 """
 
+import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
+from ansible_collections.mailops.dane.plugins.module_utils import _age, _chain, _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
 from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
 
@@ -212,12 +225,13 @@ def main():
             "retire": {"type": "list", "elements": "str", "default": []},
             "clock": {"type": "float"},
             "chain_file": {"type": "path"},
+            "lineages": {"type": "list", "elements": "path"},
             "service": {"type": "str", "choices": ["postfix"]},
             "managed": {"type": "bool", "default": False},
             "waive": _options.WAIVE,
             "timing": _options.TIMING,
         },
-        required_by={"service": "chain_file"},
+        required_by={"service": "chain_file", "lineages": "chain_file"},
         supports_check_mode=True,
     )
     params = module.params
@@ -225,7 +239,7 @@ def main():
         module.fail_json(msg=missing_required_lib("cryptography >= 3.3"), exception=_chain.CRYPTOGRAPHY_ERROR)
     try:
         _gate.check_clock(params["clock"])
-        _options.paths(params["path"], params["chain_file"])
+        _options.paths(params["path"], params["chain_file"], *params["lineages"] or ())
         _options.looks(params["looks"])
         _options.published(params["published"])
         _options.key_digests(params["retire"], "retire")
@@ -240,13 +254,15 @@ def main():
             published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
             write=not module.check_mode,
             chain_file=params["chain_file"])
+        age = {} if params["lineages"] is None else {"key_since": _age.known_since(
+            os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode)}
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     module.exit_json(
         changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_spki=file_spki,
-        objections=objections, now=time.time(),
+        objections=objections, now=time.time(), **age,
         presented=sorted({chain.spki for chain in ledger.chains.presented()}))
 
 

@@ -13,7 +13,7 @@ import sys
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_ledger", "_waivers", "_plan", "_facts", "_dns",
-    "_update", "_wait", "_probe", "_gate", "_options", "_host",
+    "_update", "_wait", "_probe", "_gate", "_age", "_options", "_host",
 )
 PURE = ("_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_ledger", "_waivers", "_plan", "_facts")
 STANDARD_LIBRARY_ONLY = tuple(layer for layer in PURE if layer != "_chain")

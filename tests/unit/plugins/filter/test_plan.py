@@ -45,6 +45,15 @@ def test_the_clock_is_that_of_the_controller():
     assert FILTERS["dane_withdraw"]([host()])["records"] == []
 
 
+def test_what_is_due_is_so_by_the_clock_of_the_controller():
+    ledger = _plan.Ledger().with_published(OWNER, [next(iter(chain("A").matches))])
+    old = {**host(), "ledger": ledger.to_dict(), "key_since": time.time() - 3601, "key_max_age": 3600, "key_spread": 0}
+    young = {**old, "host": "mx2", "key_since": time.time() - 3500}
+    assert FILTERS["dane_decide"]([old, young], "due") == {"mx1": "new", "mx2": None}
+    assert "is due since" in FILTERS["dane_schedule"]([old], "due")[0]
+    assert "is not due before" in FILTERS["dane_schedule"]([young], "due")[0]
+
+
 def test_errors_are_filter_errors_in_one_sentence():
     with pytest.raises(AnsibleFilterError, match="Cannot rekey mx1"):
         FILTERS["dane_decide"]([host()])

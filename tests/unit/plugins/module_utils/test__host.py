@@ -600,6 +600,33 @@ def test_status_for_programs(host, gate):
     assert Ledger.from_dict(told)._replace(clock=None) == host.ledger
 
 
+def test_status_says_how_old_the_key_is_and_when_it_is_due(host, gate):
+    first, born = leaf("A", start=-400 * DAY, end=-310 * DAY), int(pki.NOW) - 400 * DAY
+    (host.live / "archive").mkdir()
+    (host.live / "archive" / "cert1.pem").write_text(first.pem)
+    (host.live / "archive" / "cert2.pem").write_text(LEAF_A.pem)
+    (host.lineages[0] / "cert.pem").unlink()
+    (host.lineages[0] / "cert.pem").symlink_to("../archive/cert2.pem")
+    told = json.loads(gate("status", "--json")[1])
+    assert (told["key_since"], told["key_due"]) == (born, None)
+    known = f"the key in {host.chain_file} is known since {time.strftime('%Y-%m-%d', time.gmtime(born))}"
+    assert gate("status")[1].endswith(known + "\n")
+    host.config.unlink()
+    host.unit["key_lifetime"] = 365 * DAY
+    told = json.loads(gate("status", "--json")[1])
+    assert (told["key_since"], told["key_due"]) == (born, born + 365 * DAY)
+    due = time.strftime("%Y-%m-%d", time.gmtime(born + 365 * DAY))
+    assert gate("status")[1].endswith(f"{known} and due for a rekey from {due}\n")
+    assert not (host.state / "first").exists()
+
+
+def test_status_without_a_chain_file_knows_no_age(host, gate):
+    host.chain_file.unlink()
+    told = json.loads(gate("status", "--json")[1])
+    assert (told["key_since"], told["key_due"]) == (None, None)
+    assert "known since" not in gate("status")[1]
+
+
 @pytest.mark.parametrize(("text", "word"), [
     (None, "there is none yet"), ("{", "Expecting"), ('{"format": 9}', "expected format")])
 def test_status_of_a_lost_ledger(host, gate, text, word):

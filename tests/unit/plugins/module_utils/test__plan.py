@@ -81,6 +81,114 @@ def test_a_ledger_that_is_none_is_named():
         _plan.decide([{**enabled(1), "ledger": {"operation": None}}])
 
 
+# ------------------------------------------------------------------------------------------------------------------ due
+
+DAY = 86400
+YEAR = 365 * DAY
+
+
+def aged(number, days, operation=None, spread=0, **more):
+    """A host whose key has been known for so many days at T0; None: nobody knows since when."""
+    since = None if days is None else T0 - days * DAY
+    return {**enabled(number, operation), "key_since": since, "key_max_age": YEAR, "key_spread": spread, **more}
+
+
+def test_only_hosts_whose_key_is_due_begin():
+    decision = _plan.decide([aged(1, 364), aged(2, 365), aged(3, 900)], "due", T0)
+    assert decision == {"mx1": None, "mx2": "new", "mx3": "new"}
+
+
+def test_a_key_is_due_at_its_second_and_not_before():
+    one = aged(1, 0)
+    assert _plan.decide([one], "due", T0 + YEAR - 1) == {"mx1": None}
+    assert _plan.decide([one], "due", T0 + YEAR) == {"mx1": "new"}
+
+
+def test_with_nothing_due_nobody_begins():
+    assert _plan.decide([aged(1, 1), aged(2, 2)], "due", T0) == {"mx1": None, "mx2": None}
+
+
+def test_what_is_open_goes_on_and_keeps_nobody_from_beginning():
+    decision = _plan.decide([aged(1, 1, B), aged(2, 400), aged(3, 1)], "due", T0)
+    assert decision["mx1"]["target_spki"] == B.spki
+    assert (decision["mx2"], decision["mx3"]) == ("new", None)
+
+
+def test_hosts_that_share_a_name_may_be_due_in_one_run():
+    assert {one["owners"][0] for one in (aged(1, 400), aged(2, 400))} == {OWNER}
+    assert _plan.decide([aged(1, 400), aged(2, 400)], "due", T0) == {"mx1": "new", "mx2": "new"}
+
+
+def test_a_key_of_unknown_age_is_not_due_and_is_named():
+    assert _plan.decide([aged(1, None)], "due", T0 + 99 * YEAR) == {"mx1": None}
+    (told,) = _plan.schedule([aged(1, None)], "due", T0)
+    assert told.startswith(f"mx1: key {A.spki[:16]}: no certificate says how old it is") and "-l mx1 -e dane_rekey=new" in told
+
+
+def test_a_host_that_was_never_enabled_is_named_before_it_is_due():
+    with pytest.raises(_plan.PlanError, match="mx1.*enable.yml"):
+        _plan.decide([{**aged(1, 1), "ledger": host(1)["ledger"]}], "due", T0)
+
+
+def test_the_age_matters_to_no_other_mode():
+    assert _plan.decide([aged(1, 1), aged(2, 900)]) == {"mx1": "new", "mx2": "new"}
+    assert _plan.schedule([aged(1, 1)], "auto", T0) == []
+
+
+def test_the_spread_makes_the_life_of_a_key_shorter_by_a_part_of_the_hosts_own():
+    lives = [_plan.key_lifetime(f"mx{number}.example.test", YEAR, 10) for number in range(1000)]
+    assert lives == [_plan.key_lifetime(f"mx{number}.example.test", YEAR, 10) for number in range(1000)]
+    assert min(lives) >= 0.9 * YEAR and max(lives) <= YEAR
+    # Evenly: of a thousand hosts about 27 on each of 36.5 days.
+    days = [sum(1 for life in lives if (YEAR - life) // DAY == day) for day in range(36)]
+    assert min(days) >= 10 and max(days) <= 50
+
+
+def test_without_a_spread_every_host_has_the_whole_time():
+    assert {_plan.key_lifetime(f"mx{number}", YEAR, 0) for number in range(10)} == {YEAR}
+
+
+def test_the_part_is_the_same_everywhere():
+    """Not Python's own hash, which is another one in each process."""
+    assert _plan.key_lifetime("mx1.example.org", YEAR, 10) == 30259878
+
+
+def test_the_schedule_says_what_comes_next_the_soonest_first():
+    told = _plan.schedule([aged(1, 1), aged(2, 400), aged(3, 100), aged(4, 1, B), aged(5, None)], "due", T0)
+    assert [text.split(":")[0] for text in told] == ["mx4", "mx5", "mx2", "mx3", "mx1"]
+    assert told[0] == "mx4: rekey 1 is open and goes on"
+    assert told[2] == (f"mx2: key {A.spki[:16]}, known since {_plan.day(T0 - 400 * DAY)}, is due since "
+                       f"{_plan.day(T0 - 35 * DAY)}")
+    assert told[4] == (f"mx1: key {A.spki[:16]}, known since {_plan.day(T0 - DAY)}, is not due before "
+                       f"{_plan.day(T0 + 364 * DAY)}, in 364 days")
+
+
+def test_a_day_is_one_of_utc():
+    assert (_plan.day(0), _plan.day(86399), _plan.day(86400)) == ("1970-01-01", "1970-01-01", "1970-01-02")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("365d", YEAR), ("90d", 90 * DAY), ("52w", 364 * DAY), ("8760h", YEAR), (" 1h ", 3600), ("99999w", 99999 * 7 * DAY)])
+def test_a_duration(text, seconds):
+    assert _plan.duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", [
+    "", "365", 365, "0d", "-1d", "1.5d", "1y", "3m", "3M", "90 d", "d", "90D", "100000d", "1d1h", None, [], "\u0661d"])
+def test_a_duration_that_is_none(text):
+    with pytest.raises(_plan.PlanError, match="expected a number of hours, days or weeks, such as 8760h, 365d or 52w"):
+        _plan.duration(text)
+
+
+def test_ages_that_cannot_be_used_are_all_named():
+    assert _plan.impossible_ages("365d", 10) == _plan.impossible_ages("365d", "0") == _plan.impossible_ages("1h", 50) == []
+    age, spread = _plan.impossible_ages("1y", 51)
+    assert age.startswith("dane_key_max_age: Cannot use '1y'")
+    assert spread == "dane_key_spread: Cannot use 51: expected per cent of dane_key_max_age, 0 to 50"
+    for wrong in (-1, 1.5, "10%", True, None, 100):
+        assert len(_plan.impossible_ages("365d", wrong)) == 1
+
+
 # -------------------------------------------------------------------------------------------------------------- publish
 
 

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How long a key has been known: since the first certificate for it. Private to this collection.
+
+A key has no date in it. File times lie: a renewal with the same key writes the key file anew, and so do backups. The
+ledger forgets what nobody can see any more. What a certification authority once signed stays true, so the age of a key
+is counted from *not before* of the earliest certificate for it that can be found. Newer certbots remove old
+certificates from a lineage (5.0 keeps the last five beside the one in use), which would make a key younger with every
+renewal. So that one certificate is kept, beside the ledger.
+
+It is the least age: of a key that was in use before, with certificates that are gone, nobody knows more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+
+from . import _chain, _gate
+from ._errors import ChainError
+
+
+def known_since(state_dir, chain_file, lineages, write=True):
+    """Since when the key in the chain file is known.
+
+    :param state_dir: the directory of the ledger; the first certificate is kept below it.
+    :param chain_file: the file that the daemon reads. :param lineages: certbot's directories ``live/NAME``.
+    :param write: False keeps nothing (check mode).
+    :returns: epoch seconds (int), or None: there is no chain file, or no certificate in it.
+    :raises LedgerError: the certificate could not be kept.
+    """
+    served = _leaf(chain_file)
+    if served is None:
+        return None
+    kept = first_certificate(state_dir, _chain.spki_digest(served.spki))
+    places = [kept] + [path for lineage in lineages for path in _certificates_of(lineage)]
+    same_key = [served] + [leaf for leaf in map(_leaf, places) if leaf is not None and leaf.spki == served.spki]
+    first = min(same_key, key=lambda leaf: leaf.not_before)
+    if write and _leaf(kept) != first:
+        _gate.keep(kept, first.pem().encode())
+    return first.not_before
+
+
+def first_certificate(state_dir, spki):
+    """Where the first certificate of a key is kept (path). They are small, and few: none is ever removed."""
+    return os.path.join(state_dir, "first", spki + ".pem")
+
+
+def _certificates_of(lineage):
+    """Every certificate that certbot has of a lineage: those in its archive, where ``live`` points to (list of paths)."""
+    archive = os.path.dirname(os.path.realpath(os.path.join(lineage, "cert.pem")))
+    return sorted(glob.glob(os.path.join(glob.escape(archive), "cert*.pem")))
+
+
+def _leaf(path):
+    # What cannot be read says nothing about the key; who serves it or renews it says so.
+    with contextlib.suppress(ChainError, OSError, ValueError):
+        with open(path, encoding="utf-8") as stream:
+            return next(iter(_chain.load_certificates(stream.read(), path)), None)
+    return None
