@@ -145,8 +145,8 @@ def schedule(hosts, mode, now):
         if operation:
             told.append((0, f"{host['host']}: {operation['kind']} {operation['id']} is open and goes on"))
         elif due is None:
-            told.append((1, f"{key}: no certificate says how old it is, so it does not become due by itself. See that the chain "
-                         f"file can be read, or give the host a new key: -l {host['host']} -e dane_rekey=new"))
+            told.append((1, f"{key}: no certificate says how old it is, so it does not become due by itself. See that the "
+                         f"chain file can be read, or give the host a new key: -l {host['host']} -e dane_rekey=new"))
         else:
             since = f"known since {day(host['key_since'])}"
             told.append((due, f"{key}, {since}, is due since {day(due)}" if now >= due else
