@@ -10,7 +10,7 @@ import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _plan
+from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
 
 
@@ -100,6 +100,12 @@ class FilterModule:
             "dane_duration": _plan.duration,
             "dane_key_lifetime": _plan.key_lifetime,
             "dane_impossible_ages": _plan.impossible_ages,
+            "dane_impossible_authenticator": _certbot.impossible_authenticator,
+            "dane_certbot_objections": _certbot.objections,
+            "dane_authenticator_arguments": _certbot.authenticator_arguments,
+            "dane_key_arguments": _certbot.key_arguments,
+            "dane_renewal_settings": _certbot.renewal_settings,
+            "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
             "dane_impossible_options": _plan.impossible_options,

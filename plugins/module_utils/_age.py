@@ -7,8 +7,8 @@
 A key has no date in it. File times lie: a renewal with the same key writes the key file anew, and so do backups. The
 ledger forgets what nobody can see any more. What a certification authority once signed stays true, so the age of a key
 is counted from *not before* of the earliest certificate for it that can be found. Newer certbots remove old
-certificates from a lineage (5.0 keeps the last five beside the one in use), which would make a key younger with every
-renewal. So that one certificate is kept, beside the ledger.
+certificates from a lineage (2.11 and 5.0 keep the last five beside the one in use, 2.1 keeps all), which would make a
+key younger with every renewal. So that one certificate is kept, beside the ledger.
 
 It is the least age: of a key that was in use before, with certificates that are gone, nobody knows more.
 """
