@@ -225,7 +225,8 @@ def clock(host, offset):
 
 def controllers_clock(offset):
     """Variables of a run whose controller has another time."""
-    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": FAKETIME, "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": str(pathlib.Path(__file__).resolve().parent / "other_clock")}
 
 
 def acme_spoils(mode, out):
