@@ -300,7 +300,7 @@ def problems(name, now, timing):
 def _stale(name, now, max_age, timing):
     if name.heard_at is not None and -timing.view_max_age <= now - name.heard_at <= max_age:
         return []
-    if name.heard_at != name.looked_at and abs(now - name.looked_at) <= timing.view_max_age:
+    if name.looked_at is not None and abs(now - name.looked_at) <= timing.view_max_age:
         mute = ", ".join(name.silent) or "all are lame or waived"
         return [_reason("nobody-heard", name.owner, f"no server answers with authority ({mute}): see that they run, and that "
                         "port 53 is open from here, UDP and TCP")]

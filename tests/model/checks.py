@@ -344,6 +344,8 @@ class NameTeller:
         found = _rollover.problems(name, now, self.timing)
         assert [(one["code"], one.get("server")) for one in found] == codes, (found, codes)
         assert all(one["owner"] == OWNER and one["until"] is None for one in found)
+        mute = ", ".join(sorted(told.silent())) or "all are lame or waived"
+        assert all(f"({mute})" in one["text"] for one in found if one["code"] == "nobody-heard")
 
     def _old(self, now, max_age):
         """What is said of a memory that is too old to judge by, or of another clock."""
