@@ -126,12 +126,15 @@ class TestReinstalled(Cases):
     def test_ledger_lost_in_the_wait(self, rekey, records):
         """Nobody knows any more what is ours and what may be in caches: rekey says what to do, and enable takes it in."""
         rekey.until(WAITING).stop(signal.SIGKILL)
-        before = records()
+        before, lost = records(), rekey.targets()["mx2"]
         rekey.break_now(breaking.ledger_lost("mx2"))
         rekey.refused(says=["mx2.example.test", "run enable.yml first"])
         assert rekey.begin("enable").end() == 0, rekey.running.output[-3000:]
         assert all(set(before[owner]) >= set(there) for owner, there in records().items())
         rekey.only_one_key = False
+        # What only the lost ledger knew to be ours stays published, and is named at every run.
+        rekey.records_end_alone = False
+        assert lost in rekey.running.said, rekey.running.output[-4000:]
 
 
 class TestClocks(Cases):
