@@ -664,6 +664,7 @@ def check_override():
     assert word == (frozenset(["mx1.example", "mx2.example"]), 3 * DAY, "lost")
     assert parse(None) is None and parse({}) is None and parse([]) is None
     assert parse({**good, "names": ("mx1.example",)}).names == {"mx1.example"}
+    assert parse({**good, "names": ["XX", "MX.XX."]}).names == {"xx", "mx.xx"}
     for part in good:
         for bad in ("", " ", None, [], [" . "], [1], ["x", ""], 5):
             if part != "reason" or bad in ("", " ", None, []):

@@ -170,11 +170,9 @@ def _offset(lines, position):
 
 
 def _mutated(top, node, operator, index):
-    # The operators change the tree in place: put everything back for the next one.
+    # The operators change the tree in place, at any depth below the node: put everything back for the next one.
     parent = node.parent if node is not top else None
-    before = node.value if hasattr(node, "value") else None
-    children = list(node.children) if hasattr(node, "children") else None
-    values = [(child, child.value) for child in children or () if hasattr(child, "value")]
+    before, whole = list(_inside(node)), top.get_code()
     siblings = list(parent.children) if parent else None
     try:
         changed = operator.mutate(node, index)
@@ -183,14 +181,23 @@ def _mutated(top, node, operator, index):
                                if child is not node or changed is not None]
         return top.get_code()
     finally:
-        if before is not None:
-            node.value = before
-        if children is not None:
-            node.children = children
-        for child, value in values:
-            child.value = value
+        for one, value, children in before:
+            if children is None:
+                one.value = value
+            else:
+                one.children = children
         if parent:
             parent.children = siblings
+        # Else every later mutant would have this change, too.
+        assert top.get_code() == whole, node
+
+
+def _inside(node):
+    """A node and all below it, as they are: (node, value of a leaf, children of another)."""
+    children = getattr(node, "children", None)
+    yield node, getattr(node, "value", None), None if children is None else list(children)
+    for child in children or ():
+        yield from _inside(child)
 
 
 def _meaning(code):
