@@ -248,14 +248,14 @@ def main():
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
         # Before anything is noted: what cannot be read fails here.
         file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
+        age = {} if params["lineages"] is None else {"key_since": _age.known_since(
+            os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode)}
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],
             published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
             write=not module.check_mode,
             chain_file=params["chain_file"])
-        age = {} if params["lineages"] is None else {"key_since": _age.known_since(
-            os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode)}
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 import traceback
 from unittest import mock
@@ -170,6 +171,7 @@ def options_of(site):
             "intents": {OWNER: [BOTH.to_dict()]}, "settled": {OWNER: [BOTH.to_dict()]},
             "published": {OWNER: [f"3 1 1 {SPKI_A}"]}, "retire": ["ab" * 32],
             "operation": {"id": "1", "kind": "rekey", "target_spki": SPKI_B, "started": now}, "chain_file": site.dest,
+            "lineages": [str(site.directory / "live" / pki.NAME)],
             "service": "postfix", "timing": SMALL, "waive": WAIVE, "clock": now, **ENDPOINTS}),
         "tlsa_wait": (tlsa_wait, {
             "names": [OWNER], "memories": {OWNER: site.known().name(OWNER).to_dict()}, "timing": SMALL, "waive": WAIVE,
@@ -222,6 +224,7 @@ def check_run(site, module, options, check=False):
     ("chain_deploy", ("handshake_timeout",)), ("chain_deploy", ("services", 0, "port")), ("chain_deploy", ("names", 0, "name")),
     ("dane_ledger", ("looks", 0, "taken_at")), ("dane_ledger", ("published", OWNER)), ("dane_ledger", ("operation", "started")),
     ("dane_ledger", ("retire",)), ("dane_ledger", ("services", 0, "port")), ("dane_ledger", ("chain_file",)),
+    ("dane_ledger", ("lineages",)), ("dane_ledger", ("lineages", 0)),
     ("dane_ledger", ("path",)), ("dane_ledger", ("clock",)), ("dane_ledger", ("memories", OWNER)), ("tlsa_wait", ("names",)),
     ("tlsa_wait", ("memories", OWNER)), ("tlsa_wait", ("candidates", OWNER)), ("tlsa_wait", ("query_timeout",)),
     ("chain_assemble", ("valid_for",)), ("chain_assemble", ("issuers",)), ("chain_assemble", ("certificate_path",)),
@@ -250,6 +253,27 @@ def test_malformed_looks_name_the_place_and_the_next_step(site, name, wrong, say
     assert result["failed"] and re.search(says, result["msg"]), result["msg"]
     if wrong != [None]:
         assert "tlsa_wait" in result["msg"]
+
+
+def test_the_age_of_the_key_is_told_to_whoever_asks(site):
+    site.reset()
+    module, options = options_of(site)["dane_ledger"]
+    shutil.rmtree(site.directory / "first", ignore_errors=True)
+    begun = _chain.load_certificates(FILE_A, "file")[0].not_before
+    assert run(module, options, check=True)["key_since"] == begun and not (site.directory / "first").exists()
+    assert run(module, options)["key_since"] == begun
+    assert (site.directory / "first" / f"{SPKI_A}.pem").exists()
+    assert "key_since" not in run(module, without(options, ("lineages",)))
+
+
+def test_what_cannot_be_kept_leaves_the_ledger_as_it_was(site):
+    site.reset()
+    shutil.rmtree(site.directory / "first", ignore_errors=True)
+    (site.directory / "first").write_text("in the way")
+    module, options = options_of(site)["dane_ledger"]
+    result = check_run(site, module, options)
+    (site.directory / "first").unlink()
+    assert result["failed"] and result["msg"].startswith("Cannot write") and "first" in result["msg"]
 
 
 @pytest.mark.parametrize("digest", ["abc", "AB" * 32, "ab" * 31, "ab" * 33, "3 1 1 " + "ab" * 32, ""])
