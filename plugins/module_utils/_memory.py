@@ -489,6 +489,7 @@ def _take_in(seen, sources, look, timing):
     Of a source that answers without giving anything (no chain, lame) nothing is kept, nor what leads to it.
     """
     known = _still_led_to(sources, look, timing)
+
     def counts(key):
         return key in known or key not in look.left
 

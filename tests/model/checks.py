@@ -955,7 +955,7 @@ def check_clocks():
     for _run in range(RUNS):
         wrote = _ledger.Clock(1000.0, "b", chance.choice((50.0, 500.0)))
         now = _ledger.Clock(wrote.wall + chance.choice((-990, -300, -5, 0, 1, 5, 300, 9000)), chance.choice("bbac"),
-                              chance.choice((0.0, 10.0, 51.0, 60.0, 510.0, 800.0)))
+                            chance.choice((0.0, 10.0, 51.0, 60.0, 510.0, 800.0)))
         if now.boot == "b" and now.uptime < wrote.uptime:
             now = now._replace(uptime=wrote.uptime + 3)
         stamps = [float(chance.randint(0, 1100)) for _number in range(8)]
