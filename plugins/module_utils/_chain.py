@@ -32,7 +32,7 @@ from functools import lru_cache
 from typing import NamedTuple, Optional, Tuple
 
 from ._errors import ChainError
-from ._tlsa import DANE_EE, DANE_TA, compute, every_record
+from ._tlsa import DANE_EE, DANE_TA, FULL, compute, every_record
 
 try:
     import cryptography
@@ -471,6 +471,9 @@ def describe(certificates, base_domains, valid_at, now=None):
     verifies up to (section 5.2), from now until `valid_at` and for ALL base domains. A self-signed leaf has none of
     usage 2.
 
+    ``issuer_records`` holds those of them that are published for the issuer: digests of the first certificate above the
+    leaf, which every chain of that issuer presents. Empty when a client does not verify up to it.
+
     :param certificates: as served, the leaf first (list of :class:`Certificate`).
     :param base_domains: names that the leaf has to cover for usage 2. :param valid_at: epoch seconds.
     :param now: epoch from which on an anchor must hold; without it only `valid_at` is looked at.
@@ -484,7 +487,9 @@ def describe(certificates, base_domains, valid_at, now=None):
     # Which way a client goes up can change whenever one of the certificates comes into force or expires.
     turns = {moment for one in certificates for moment in (one.not_before, one.not_after) if since < moment < valid_at}
     anchors = [_anchors(certificates, base_domains, moment) for moment in sorted({since, valid_at} | turns)]
-    matches = every_record(DANE_EE, leaf.der, leaf.spki) | set.intersection(*anchors)
+    verified = set.intersection(*anchors)
+    matches = every_record(DANE_EE, leaf.der, leaf.spki) | verified
+    issuers = {record for one in _walk(certificates, since)[1:2] for record in _issuer_records(one)}
     return {
         "id": hashlib.sha256(b"".join(one.der for one in certificates)).hexdigest(),
         "spki": spki_digest(leaf.spki),
@@ -495,7 +500,25 @@ def describe(certificates, base_domains, valid_at, now=None):
         "not_before": leaf.not_before,
         "not_after": leaf.not_after,
         "matches": sorted(map(str, matches)),
+        "issuer_records": sorted(map(str, issuers & verified)),
     }
+
+
+def issuer_records(certificate):
+    """The records of an issuer, for publishing ahead: usage 2, both selectors, digests only (list of text).
+
+    :raises ChainError: it is not a CA, so that no chain will ever hold it above the leaf.
+    """
+    problem = next(_issuer_problems(certificate, []), None)
+    if problem is not None:
+        raise ChainError(f"Cannot use certificate {certificate.title!r} from {certificate.label!r} as an issuer: {problem[1]}",
+                         certificate=certificate.title, **problem[2])
+    return sorted(map(str, _issuer_records(certificate)))
+
+
+def _issuer_records(certificate):
+    # Whole keys and certificates make answers too large (RFC 7671 section 10.1).
+    return {record for record in every_record(DANE_TA, certificate.der, certificate.spki) if record.mtype != FULL}
 
 
 def records_of(certificate, depth, combinations):

@@ -172,7 +172,7 @@ def _replace_file(path, content, mode, owner=None):
 
 
 def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, settled=None, published=None,
-         outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None):
+         outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None, issuers=()):
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
@@ -186,7 +186,9 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         to close this one, ``{}`` to close whichever is open.
     :param retire: digests of keys that are never to be used again.
     :param write: False only computes (check mode).
-    :param chain_file: the file that the daemon reads: with ``outcomes``, what it holds may be seen as well.
+    :param chain_file: the file that the daemon reads: with ``outcomes``, what it holds may be seen as well, and its
+        issuer is remembered.
+    :param issuers: records (text, usage 2) of the issuers of a chain that is about to be served, to be remembered.
     :returns: tuple of the ledger (:class:`Ledger`), whether what was *decided* changed (looks do not count), and
         why the ledger was new (str) or None.
     :raises LedgerError: see :func:`open_ledger`; or another operation is open.
@@ -207,7 +209,8 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
             ledger = _with_retired(ledger, before.operation.target_spki)
         if operation is not None:
             ledger = ledger._replace(operation=_operation(before.operation, operation))
-        ledger = ledger._replace(retired=ledger.retired | frozenset(retire))
+        ledger = ledger._replace(
+            retired=ledger.retired | frozenset(retire), issuers=ledger.issuers.noted(map(Record.parse, issuers), clock()))
         if looks or memories or outcomes:
             # Not by whoever only reads: the timing may not be that of this host.
             now = clock()
@@ -280,8 +283,14 @@ def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=Fa
         content = _read(chain_file) if chain_file else None
         certificates = _chain.load_certificates((content or b"").decode("utf-8", "replace"), chain_file)
         base_domains = sorted({outcome["endpoint"]["name"] for outcome in outcomes})
-        chains = chains.intend(Chain.from_dict(_chain.describe(certificates, base_domains, now, now)))
+        described = _chain.describe(certificates, base_domains, now, now)
+        chains = chains.intend(Chain.from_dict(described))
+        ledger = _with_issuers(ledger, described, now)
     return ledger._replace(chains=chains)
+
+
+def _with_issuers(ledger, described, now):
+    return ledger._replace(issuers=ledger.issuers.noted(map(Record.parse, described["issuer_records"]), now))
 
 
 def _operation(now_open, wanted):
@@ -353,6 +362,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints), handshakes=HANDSHAKES)
         ledger = _with_dns(door.ledger, unit.timing, unit.looks)
         ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine)
+        # Also of a chain that is refused: the record that it lacks is what the next run has to publish.
+        ledger = _with_issuers(ledger, candidate, clock())
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.

@@ -151,7 +151,7 @@ def renew(unit, renewed="", keep_look=False):
             handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
             offline=not looks), look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
-        raise RefusedError(exc.message + _without_dns(problem), **exc.fields) from exc
+        raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
     finally:
         # Another copy of the key, which would be that of an old one after a rekey. certbot keeps what is refused.
         with contextlib.suppress(FileNotFoundError):
@@ -188,6 +188,14 @@ def _current(unit, served):
 
 def _without_dns(problem):
     return f" (by the ledger alone: {problem})" if problem else ""
+
+
+def _next_step(refusal):
+    # Another issuer, or a record over the whole certificate: nothing that waiting alone mends.
+    reasons = (refusal.fields.get("answer") or {}).get("reasons", ())
+    if any(reason["code"] == "version-unmatched" for reason in reasons):
+        return ". The old chain stays in service; let renew.yml publish what this one needs, and then serve it"
+    return ""
 
 
 def _ledger(unit):
@@ -378,6 +386,9 @@ def text_status(unit, now):
     for seen in ledger.chains.may_be_seen(now, timing):
         where = f"presented at {len(seen.endpoints)} endpoints" if seen.endpoints else "may still be met"
         lines.append(f"key {seen.chain.spki[:16]} ({seen.chain.algorithm}) {where}")
+    # Each of them has other digests, too.
+    lines += [f"issuer {str(record)[:40]} last in a chain of this host {(now - at) / 86400:.0f} days ago"
+              for record, at in ledger.issuers.seen if record.combination == (2, 1, 1)]
     since, due = _age_of_key(unit)
     if since is not None:
         lines.append(f"the key in {unit['chain_file']} is known since {_day(since)}" + (

@@ -14,6 +14,7 @@ from typing import FrozenSet, NamedTuple, Optional, Tuple
 
 from . import _fields
 from ._errors import LedgerError
+from ._issuers import Issuers
 from ._memory import Chains, Name
 from ._tlsa import Record
 
@@ -61,7 +62,7 @@ class Ledger(NamedTuple):
 
     ``published``: the records we published or adopted, by owner name: nothing else is ever withdrawn.
     ``retired``: keys that were served once and replaced: they are never published or deployed again.
-    ``clock``: when it was written.
+    ``clock``: when it was written. ``issuers``: those that the host's own chains had lately.
     """
 
     names: Tuple[Name, ...] = ()
@@ -70,6 +71,7 @@ class Ledger(NamedTuple):
     published: Tuple[Tuple[str, FrozenSet[Record]], ...] = ()
     retired: FrozenSet[str] = frozenset()
     clock: Optional[Clock] = None
+    issuers: Issuers = Issuers()
 
     def at(self, clock):
         """The ledger as read at ``clock`` (:class:`Clock`), with its stamps put right where the wall clock has jumped.
@@ -84,7 +86,7 @@ class Ledger(NamedTuple):
         ahead, behind = max(0.0, jump), max(0.0, -jump)
         return self._replace(
             names=tuple(name.moved(ahead, behind, clock.wall) for name in self.names),
-            chains=self.chains.moved(ahead, behind, clock.wall), clock=clock)
+            chains=self.chains.moved(ahead, behind, clock.wall), issuers=self.issuers.moved(ahead, clock.wall), clock=clock)
 
     def name(self, owner):
         """The memory of an owner name; a new one when there is none."""
@@ -114,6 +116,7 @@ class Ledger(NamedTuple):
             "published": {owner: sorted(map(str, records)) for owner, records in self.published},
             "retired": sorted(self.retired),
             "clock": self.clock._asdict() if self.clock else None,
+            "issuers": self.issuers.to_list(),
         }
 
     @classmethod
@@ -135,6 +138,7 @@ class Ledger(NamedTuple):
                 frozenset(_fields.texts(data["retired"])),
                 None if clock is None else Clock(
                     _fields.seconds(clock["wall"]), _fields.text(clock["boot"]), _fields.seconds(clock["uptime"])),
+                Issuers.from_list(data["issuers"]),
             )
         except _fields.MALFORMED as exc:
             raise LedgerError(f"Cannot read the ledger: {_fields.cause(exc)}") from exc

@@ -161,6 +161,12 @@ chain:
           O(valid_for). The data of matching type 0 is replaced by its SHA-256.
       type: list
       elements: str
+    issuer_records:
+      description:
+        - Those of them that are published for the issuer, digests of the first certificate above the leaf. Empty when
+          senders cannot verify the chain up to it.
+      type: list
+      elements: str
 certificates:
   description: The certificates in the order of the file.
   returned: success

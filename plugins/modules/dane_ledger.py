@@ -117,6 +117,14 @@ options:
     type: list
     elements: str
     default: []
+  issuers:
+    description:
+      - TLSA records (usage 2, digests) of the issuers of a chain that is about to be served, as
+        RV(mailops.dane.chain_assemble#module:chain.issuer_records) has them. They are remembered for 180 days, because
+        certification authorities alternate between issuers. That of the chain in O(chain_file) is remembered by itself.
+    type: list
+    elements: str
+    default: []
   clock:
     description:
       - The controller's time, in seconds since the epoch. When this host's differs by more than a minute, the module fails
@@ -223,6 +231,7 @@ def main():
             "published": {"type": "dict", "default": {}},
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},
+            "issuers": {"type": "list", "elements": "str", "default": []},
             "clock": {"type": "float"},
             "chain_file": {"type": "path"},
             "lineages": {"type": "list", "elements": "path"},
@@ -255,7 +264,7 @@ def main():
             nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],
             published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
             write=not module.check_mode,
-            chain_file=params["chain_file"])
+            chain_file=params["chain_file"], issuers=params["issuers"])
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:

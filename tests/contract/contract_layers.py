@@ -12,10 +12,13 @@ import sys
 
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
-    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_ledger", "_waivers", "_plan", "_certbot", "_facts",
-    "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_host",
+    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",
+    "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_host",
 )
-PURE = ("_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_ledger", "_waivers", "_plan", "_certbot", "_facts")
+PURE = (
+    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",
+    "_facts",
+)
 STANDARD_LIBRARY_ONLY = tuple(layer for layer in PURE if layer != "_chain")
 # Where dnspython is: the controller. Nothing that runs on a mail host may lead there.
 # _host leads there too: the role installs dnspython on the host with it, and it does without when there is no answer.

@@ -577,7 +577,7 @@ def check_defaults():
     assert _memory.Name(OWNER) == (OWNER, (), (), (), (), (), None, None, 0.0, "", None)
     assert _memory.Chains() == ((), (), (), None, 0.0)
     ledger = _ledger.Ledger()
-    assert ledger == ((), _memory.Chains(), None, (), frozenset(), None) and ledger.name(OWNER) == _memory.Name(OWNER)
+    assert ledger == ((), _memory.Chains(), None, (), frozenset(), None, ((),)) and ledger.name(OWNER) == _memory.Name(OWNER)
     assert _rollover.Answer("yes") == ("yes", (), None)
     assert _memory.SeenVersion(version_of([]), frozenset(), None).open_until == 0.0
     return Done(runs=21)
@@ -744,7 +744,7 @@ def _a_ledger():
     ledger = {
         "format": 3, "names": {OWNER: name}, "chains": chains, "published": {OWNER: RECORDS}, "retired": ["k1", "k2"],
         "operation": {"id": "op", "kind": "rekey", "target_spki": "k", "started": 6.5},
-        "clock": {"wall": 13.5, "boot": "b", "uptime": 7.25}}
+        "clock": {"wall": 13.5, "boot": "b", "uptime": 7.25}, "issuers": [["2 1 1 " + "ab" * 32, 10.5]]}
     kinds = {("format",): "ledger's format", ("names",): "names", ("names", OWNER): "thing", ("chains",): "thing",
              ("published",): "published", ("published", OWNER): "records", ("retired",): "texts",
              ("operation",): "thing or not", ("clock",): "thing or not"}
@@ -808,6 +808,8 @@ def check_ledger_files():
     assert name.versions[0][1:] == (frozenset(["s1", "s2"]), None, 3.5) and name.versions[1][1:] == (frozenset(), 4.5, 0.0)
     assert name.lame == (("s3", 2.5, 2),) and name.unanswered == ("s4", "s5") and name.signed_until == 77.5
     assert ledger.published_at(OWNER) == frozenset(map(Record.parse, RECORDS)) and ledger.retired == {"k1", "k2"}
+    assert ledger.issuers.seen == ((Record.parse(data["issuers"][0][0]), 10.5),)
+    assert fails(LedgerError, read, _without(data, ("issuers",)))
     for path, kind in kinds.items():
         good, bad = KINDS[kind]
         for value in good:

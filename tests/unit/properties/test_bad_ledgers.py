@@ -18,6 +18,7 @@ import re
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _gate, _options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+from ansible_collections.mailops.dane.plugins.module_utils._issuers import Issuers
 from ansible_collections.mailops.dane.plugins.module_utils._ledger import LEDGER_FORMAT, Clock, Ledger, Operation
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Version
@@ -40,7 +41,8 @@ def full_ledger():
     name = name.intend(version(record("B")), T0 + 9, TIMING)
     return Ledger().with_name(name).with_published(OWNER, {record("A"), record("B")})._replace(
         chains=chains, operation=Operation("rekey-1", "rekey", B.spki, T0), retired=frozenset({A.spki}),
-        clock=Clock(T0 + 10, "a07f338b-b918-484c-bf7e-69cd598839e2", 1000.0))
+        clock=Clock(T0 + 10, "a07f338b-b918-484c-bf7e-69cd598839e2", 1000.0),
+        issuers=Issuers().noted([record("ca", "2 1 1"), record("ca", "2 0 2")], T0))
 
 
 LEDGER = full_ledger()
@@ -329,6 +331,7 @@ NOTES = {
     "published": {OWNER: [str(record("A"))]},
     "operation": WHOLE["operation"],
     "retire": [A.spki],
+    "issuers": [str(record("new ca", "2 1 1"))],
 }
 
 

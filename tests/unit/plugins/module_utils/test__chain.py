@@ -544,8 +544,28 @@ def test_description_of_a_chain():
         "spki": hashlib.sha256(pki.spki(LEAF.key)).hexdigest(),
         "algorithm": "ecdsa", "subject": "CN=mx1.example.test", "issuer": "CN=Intermediate", "names": [pki.NAME],
         "not_before": pki.NOW - DAY, "not_after": pki.NOW + 90 * DAY, "matches": sorted(map(str, records)),
+        "issuer_records": sorted(str(one) for one in records if one.usage == 2 and one.mtype),
     }
-    assert len(records) == 12
+    assert len(records) == 12 and len(description["issuer_records"]) == 4
+
+
+def test_what_is_published_for_an_issuer_is_about_the_first_above_the_leaf():
+    """Whatever else is served: every chain of that issuer has it."""
+    alone = describe(LEAF, INTERMEDIATE)["issuer_records"]
+    assert describe(LEAF, INTERMEDIATE, ROOT)["issuer_records"] == alone
+    assert describe(LEAF, ROOT, INTERMEDIATE)["issuer_records"] == alone
+    assert sorted(_chain.issuer_records(certificate(INTERMEDIATE))) == alone
+
+
+def test_nothing_is_published_for_an_issuer_up_to_which_nobody_verifies():
+    assert describe(LEAF)["issuer_records"] == []
+    assert describe(LEAF, pki.intermediate(ROOT, "another"))["issuer_records"] == []
+    assert describe(pki.leaf(INTERMEDIATE, names=["other.test"]), INTERMEDIATE)["issuer_records"] == []
+
+
+def test_only_a_ca_is_an_issuer_to_be_published_ahead():
+    with pytest.raises(ChainError, match="mx1.example.test.*as an issuer: it is not a CA"):
+        _chain.issuer_records(certificate(LEAF))
 
 
 def test_usage_3_matches_whatever_dates_and_names_say():

@@ -1057,3 +1057,64 @@ def test_a_service_without_the_chain_files_is_an_objection(line):
 def test_a_time_that_is_none_is_no_clock():
     with pytest.raises(LedgerError, match="Cannot use the ledger"):
         _gate.check_clock(float("nan"), lambda: 1000.0)
+
+
+# -------------------------------------------------------------------------------------------------------------- issuers
+
+OTHER_CA = pki.root("Another root of the gate")
+FILE_A_OTHER = content("A", ca=OTHER_CA)
+
+
+def issuers(text):
+    """What is published for the issuer of a chain file (set of Record)."""
+    return set(map(_gate.Record.parse, described(text)["issuer_records"]))
+
+
+def on_the_issuer(host, candidate):
+    """Let the RRset have the record of A's issuer alone, and this chain be the candidate."""
+    host.versions = (version(*records(A, combination="2 1 1")),)
+    host.remember()
+    with open(host.candidate, "w", encoding="ascii") as stream:
+        stream.write(candidate)
+
+
+@pytest.mark.parametrize("candidate", [FILE_A_OTHER, FILE_A2.replace(CA.pem, "")], ids=["another issuer", "no issuer"])
+def test_the_anchor_has_to_be_in_the_chain(host, candidate):
+    """RFC 7671 section 5.2.2: a record on an issuer matches only what presents it."""
+    on_the_issuer(host, candidate)
+    with pytest.raises(RefusedError, match="does not match the chain of key .* in 2 1 1"):
+        host.deploy()
+    assert host.read() == FILE_A == host.presents
+
+
+def test_a_renewal_of_the_same_issuer_is_served_under_its_record(host):
+    on_the_issuer(host, FILE_A2)
+    assert host.deploy()["changed"] and host.presents == FILE_A2
+
+
+def test_the_issuers_of_what_is_served_and_of_what_was_refused_are_remembered(host):
+    on_the_issuer(host, FILE_A_OTHER)
+    with pytest.raises(RefusedError):
+        host.deploy()
+    assert host.ledger.issuers.records() == issuers(FILE_A) | issuers(FILE_A_OTHER) and len(issuers(FILE_A)) == 4
+
+
+def test_an_issuer_is_kept_by_looks_at_the_chain_file_and_forgotten_180_days_after_it_went(host):
+    where = [endpoint(1)]
+    noted = {"outcomes": host.look(where), "chain_file": host.dest, "clock": host.clock}
+    assert _gate.note(host.ledger_path, TIMING, **noted)[0].issuers.records() == issuers(FILE_A)
+    _ledger, changed, _lost = _gate.note(
+        host.ledger_path, TIMING, issuers=described(FILE_A_OTHER)["issuer_records"], clock=host.clock)
+    assert not changed, "what was seen is no decision"
+    assert host.ledger.issuers.records() == issuers(FILE_A) | issuers(FILE_A_OTHER)
+    host.now += 80 * 86400
+    _gate.note(host.ledger_path, TIMING, **noted)
+    host.now += 100 * 86400
+    assert _gate.note(host.ledger_path, TIMING, **noted)[0].issuers.records() == issuers(FILE_A)
+
+
+def test_only_issuers_are_noted_as_issuers(host):
+    before = host.snapshot()
+    with pytest.raises(LedgerError, match="Cannot remember '3 1 1"):
+        _gate.note(host.ledger_path, TIMING, issuers=[str(records(A)[0])], clock=host.clock)
+    assert {path: told for path, told in host.snapshot().items() if not path.endswith(".lock")} == before

@@ -268,7 +268,10 @@ def test_another_issuer_under_a_record_of_the_issuer(host, refused):
     host.remember(dns=both)
     host.dns = lambda: [look(time.time(), both)]
     host.lineage(0, "A", issuer=OTHER_ISSUER)
-    refused("Cannot deploy the chain", "in 2 1 1")
+    refused("Cannot deploy the chain", "in 2 1 1", "The old chain stays in service; let renew.yml publish")
+    other = _chain.load_certificates(leaf("A", OTHER_ISSUER).pem + OTHER_ISSUER.pem, "f")
+    described = _chain.describe(other, [NAME], time.time())
+    assert {str(one) for one in host.ledger.issuers.records()} > set(described["issuer_records"]), "for renew.yml"
 
 
 def test_postfix_that_does_not_reload_gets_the_old_chain_back(host, hook):
@@ -288,7 +291,7 @@ def test_a_look_that_took_too_long_is_no_evidence_of_the_present(host, refused):
     host.remember(DAY)
     host.lineage(0, "A", issuer=OTHER_ISSUER)
     host.dns = lambda: [look(time.time() - 90, V_A)]
-    refused("the last look at its servers is not of the last 60 s")
+    assert "renew.yml" not in refused("the last look at its servers is not of the last 60 s")
 
 
 # -------------------------------------------------------------------------------------------------- another key by hand
@@ -589,6 +592,7 @@ def test_status_for_people(host, hook, gate):
     assert f"  3 1 1 {b}"[:42] + " UNRETENTIVE" in said
     assert f"key {a[:16]} (ecdsa) presented at 4 endpoints" in said
     assert f"key {a[:16]} (ecdsa) may still be met" in said
+    assert len(re.findall(r"^issuer 2 1 1 [0-9a-f]{34} last in a chain of this host 0 days ago$", said, re.MULTILINE)) == 1
     assert {path: path.read_bytes() for path in before} == before
 
 
