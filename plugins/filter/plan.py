@@ -10,8 +10,8 @@ import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _plan
-from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
+from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _plan
+from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
 
 
 def _filter(function):
@@ -58,6 +58,37 @@ def linger_seconds(hosts):
     return _plan.linger_seconds(hosts, time.time())
 
 
+def issuer_pool(paths):
+    """The records of the issuers in PEM files on the controller (sorted list of text); see ``_chain.issuer_records``.
+
+    :raises ChainError: a file that cannot be read or holds no certificate, or a certificate that is no CA.
+    """
+    found = set()
+    for path in paths:
+        if not _chain.HAS_CRYPTOGRAPHY:
+            raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
+        try:
+            with open(path, encoding="utf-8") as stream:
+                certificates = _chain.load_certificates(stream.read(), path)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}; expected a PEM file on the "
+                             "controller, by its whole path") from exc
+        if not certificates:
+            raise ChainError(f"Cannot use {path!r} as issuers: found no certificate in PEM form in it")
+        found.update(text for certificate in certificates for text in _chain.issuer_records(certificate))
+    return sorted(found)
+
+
+def impossible_options(records, base_domains, services, pool=()):
+    """See ``_plan.impossible_options``; and the files of the pool have to be issuers."""
+    found = _plan.impossible_options(records, base_domains, services, pool)
+    try:
+        issuer_pool(pool)
+    except DaneError as exc:
+        found.append(f"dane_issuer_pool: {exc.message}")
+    return found
+
+
 def read_options(path):
     """The names of the options in a role's meta/argument_specs.yml (list of str)."""
     with open(path, encoding="utf-8") as stream:
@@ -89,6 +120,8 @@ class FilterModule:
             "dane_linger_seconds": linger_seconds,
             "dane_memories": _plan.memories,
             "dane_candidates": _plan.candidates,
+            "dane_awaited": _plan.awaited,
+            "dane_issuer_pool": issuer_pool,
             "dane_owner_names": _plan.owner_names,
             "dane_read_options": read_options,
             "dane_lineage": lineage,
@@ -108,7 +141,7 @@ class FilterModule:
             "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
-            "dane_impossible_options": _plan.impossible_options,
+            "dane_impossible_options": impossible_options,
             "dane_combinations": _plan.combinations,
         }
         return {name: _filter(function) for name, function in functions.items()}

@@ -12,7 +12,7 @@ A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``file_spki`` (the key in its chain file),
 ``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None),
 ``key_since`` (epoch seconds of the first certificate known of that key, or None), ``key_max_age`` (seconds) and
-``key_spread`` (per cent of it).
+``key_spread`` (per cent of it), ``issuer_pool`` (records of issuers, text, to publish ahead).
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ import re
 
 from ._errors import DaneError
 from ._ledger import Ledger
-from ._memory import Chains, Name
+from ._memory import OMNIPRESENT, Chains, Name
 from ._rollover import Chain, Timing, Version, matched, unmatched
-from ._tlsa import DANE_EE, FULL, SPKI, Combination, Record, owner_name, unusable_reason
+from ._tlsa import DANE_EE, DANE_TA, FULL, SPKI, Combination, Record, owner_name, unusable_reason
+
+
+# certbot renews when a third of a certificate's life is left.
+RENEWED_BEFORE_END = 3
 
 
 class PlanError(DaneError):
@@ -232,7 +236,20 @@ def wanted_records(host):
     """
     chains = [Chain.from_dict(chain) for chain in (host.get("candidate"), host.get("standby")) if chain]
     wanted = {Combination.parse(text) for text in host["combinations"]}
-    return {record for chain in chains + own_chains(host) for record in chain.matches if record.combination in wanted}
+    keys = {record for chain in chains + own_chains(host) for record in chain.matches if record.usage == DANE_EE}
+    return {record for record in keys | issuer_records(host) if record.combination in wanted}
+
+
+def issuer_records(host):
+    """The records of the issuers that a host may have certificates from (set of Record, usage 2, every digest).
+
+    Of each chain the first issuer above the leaf. Those of the chains that are ready; those that its chains had lately,
+    because authorities alternate at random (``_issuers``); and those that the operator expects (``issuer_pool``).
+    """
+    texts = [text for chain in (host.get("candidate"), host.get("standby")) if chain
+             for text in chain.get("issuer_records", ())]
+    told = {Record.parse(text) for text in [*texts, *host.get("issuer_pool", ())]}
+    return {record for record in told if record.usage == DANE_TA} | Ledger.from_dict(host["ledger"]).issuers.records()
 
 
 def own_chains(host):
@@ -245,7 +262,8 @@ def publish(hosts, now, enabling=False):
     """What is to be added: for tlsa_record with ``state: present``.
 
     A name without any usable record gets none before the chain that it is for is the only one that may be seen: until
-    then a record would turn away senders who until now delivered without DANE.
+    then a record would turn away senders who until now delivered without DANE. Likewise a new combination that a chain
+    does not match which is about to be replaced, such as one without an issuer under 2 1 1: it comes after the deployment.
 
     :returns: dict with ``records`` (list of ``{"name", "rdata", "ttl"}``), ``intents`` and ``published`` (by owner
         name, for the ledgers) and ``later`` (owner names that have to wait for their deployment).
@@ -259,8 +277,12 @@ def publish(hosts, now, enabling=False):
             continue
         wanted = set().union(*(wanted_records(host) for host in mine))
         wanted |= {record for host in mine if host.get("candidate") for version in served
-                   for record in _missing_alternatives(Chain.from_dict(host["candidate"]), version)}
+                   for record in _missing_alternatives(
+                       Chain.from_dict(host["candidate"]), Version(version.records | wanted, version.ttl))}
+        # Where nothing would be left, the door says what is wrong.
+        wanted = wanted - _too_early(mine, served, wanted) or wanted
         _check_kept(owner, mine, served, wanted)
+        _check_issuers(owner, mine, served)
         ttl = min(host["ttl"] for host in mine)
         adopted = {record for host in mine for version in served for record in version.usable
                    for chain in Ledger.from_dict(host["ledger"]).chains.presented() if record in chain.matches}
@@ -272,6 +294,13 @@ def publish(hosts, now, enabling=False):
         before = served or [Version(frozenset(), ttl)]
         result["intents"][owner] = _intents(before, lambda records, more=wanted: records | more, ttl)
     return result
+
+
+def _too_early(hosts, served, wanted):
+    there = {record.combination for version in served for record in version.usable}
+    replaced = [chain for host in hosts if host.get("candidate") for chain in own_chains(host)]
+    missing = {combination for chain in replaced for combination in unmatched(chain, Version(frozenset(wanted), 0))} - there
+    return {record for record in wanted if record.combination in missing}
 
 
 def _check_kept(owner, hosts, served, wanted):
@@ -288,6 +317,29 @@ def _check_kept(owner, hosts, served, wanted):
                     f"Cannot publish at {owner}: the next key of {host['host']} would never match its records "
                     f"{', '.join(str(one) for one in sorted(lost))}. Remove those first (a combination may go as a whole, "
                     "RFC 7671 section 8.3), wait two TTLs, and run again")
+
+
+def _check_issuers(owner, hosts, served):
+    for host in hosts:
+        combinations_wanted = {Combination.parse(text) for text in host["combinations"]}
+        on_issuers = [str(one) for one in sorted(combinations_wanted) if one.usage == DANE_TA]
+        candidate = host.get("candidate")
+        if not candidate or not on_issuers:
+            continue
+        # RFC 7671 section 5.2.2, RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented.
+        if not candidate.get("issuer_records"):
+            raise PlanError(
+                f"Cannot publish {', '.join(on_issuers)} at {owner}: the chain that {host['host']} is to serve has no issuer "
+                "that senders could verify it up to. See that the lineage's chain.pem holds the issuing intermediate, or "
+                "keep records on the key alone: dane_records with 3 1 1")
+        lifetime = candidate.get("not_after", 0) - candidate.get("not_before", 0)
+        wait = Timing(**host["timing"]).lifetime(max([host["ttl"], *(version.ttl for version in served)]))
+        if len(on_issuers) == len(combinations_wanted) and wait * RENEWED_BEFORE_END >= lifetime > 0:
+            raise PlanError(
+                f"Cannot keep only {', '.join(on_issuers)} at {owner}: a certificate of {host['host']} lives "
+                f"{lifetime / 3600:.1f} h and is renewed when a third of that is left, and the record of a new issuer needs "
+                f"{wait / 3600:.1f} h to reach every cache: the old certificate could expire first. Add 3 1 1 to "
+                "dane_records, lower dane_ttl, or take certificates that live longer")
 
 
 def _missing_alternatives(chain, version):
@@ -320,7 +372,8 @@ def withdraw(hosts, now, elsewhere=None):
     """What is to be removed: for tlsa_record with ``state: absent``.
 
     Only records that are ours, of keys that no endpoint presents and no host holds ready; and none at a name that a host
-    serves which is not in this run: nobody knows which key it is about to serve.
+    serves which is not in this run: nobody knows which key it is about to serve. A combination that was given up goes
+    once every RRset that a sender may hold has what is wanted instead (RFC 7671 sections 8.2 and 8.3).
 
     :param elsewhere: see :func:`absent`.
     :returns: dict with ``records``, ``intents`` and ``published`` as in :func:`publish`, ``kept`` (owner name to
@@ -330,22 +383,20 @@ def withdraw(hosts, now, elsewhere=None):
     result = {"records": [], "intents": {}, "published": {}, "kept": {}, "held": {}}
     for owner in owners(hosts):
         mine = [host for host in hosts if owner in host["owners"]]
-        wanted = set().union(*(wanted_records(host) for host in mine))
+        wanted, there, ours, gone = _surplus(hosts, owner)
         served = memory(hosts, owner).served()
-        there = set().union(*(version.records for version in served))
-        ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
         chains = [one.chain for host in mine
                   for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))]
-        gone = (there & ours) - wanted - _beyond_options(mine)
         # A host that is in the middle of a rekey has records out of a key that this run does not know.
         others = (elsewhere or {}).get(owner.split(".", 2)[2].rstrip("."))
         if gone and others:
             result["held"][owner] = others
-        stay = gone if others or any(_holds(host) for host in mine) else _needed(gone, there, chains)
+        early = set() if _everywhere(hosts, owner, wanted, now) else _given_up(gone, wanted)
+        stay = gone if others or any(_holds(host) for host in mine) else _needed(gone - early, there, chains) | early
         remove = gone - stay
         # What a chain that is presented matches stays for good, and is nothing to come back for.
         kept = stay - {record for ledger in ledgers_of(mine, owner) for chain in ledger.chains.presented()
-                       for record in chain.matches}
+                       for record in chain.matches} | early
         if kept:
             result["kept"][owner] = sorted(map(str, kept))
         result["published"][owner] = sorted(map(str, (ours & there) - remove | wanted & ours))
@@ -353,6 +404,39 @@ def withdraw(hosts, now, elsewhere=None):
             result["records"].append({"name": owner, "rdata": sorted(map(str, remove))})
             result["intents"][owner] = _intents(served, lambda records, gone=remove: records - gone)
     return result
+
+
+def awaited(hosts):
+    """The option ``records`` of tlsa_wait: what every RRset that a sender may hold has to have, before the combinations
+    that were given up may go (RFC 7671 sections 8.2 and 8.3). Owner name to list of text; empty when none was given up, or
+    when what is wanted instead comes only after the deployment."""
+    found = {}
+    for owner in owners(hosts):
+        wanted, _there, _ours, gone = _surplus(hosts, owner)
+        mine = [host for host in hosts if owner in host["owners"]]
+        if wanted and _given_up(gone, wanted) and not _too_early(mine, memory(hosts, owner).served(), wanted):
+            found[owner] = sorted(map(str, wanted))
+    return found
+
+
+def _surplus(hosts, owner):
+    """What is wanted at an owner name, what is there, what is ours, and what of ours is there and not wanted (sets)."""
+    mine = [host for host in hosts if owner in host["owners"]]
+    wanted = set().union(*(wanted_records(host) for host in mine))
+    there = set().union(*(version.records for version in memory(hosts, owner).served()))
+    ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
+    return wanted, there, ours, (there & ours) - wanted - _beyond_options(mine)
+
+
+def _given_up(gone, wanted):
+    kept = {record.combination for record in wanted}
+    return {record for record in gone if record.combination not in kept}
+
+
+def _everywhere(hosts, owner, wanted, now):
+    name = memory(hosts, owner)
+    return all(name.state(record, now, Timing(**host["timing"])) == OMNIPRESENT
+               for host in hosts if owner in host["owners"] for record in wanted)
 
 
 def _intents(served, change, ttl=0):
@@ -387,7 +471,8 @@ def _beyond_options(hosts):
 
 
 def _expressible(combination):
-    return (combination.usage, combination.selector) == (DANE_EE, SPKI) and combination.mtype != FULL
+    on_key = (combination.usage, combination.selector) == (DANE_EE, SPKI)
+    return (on_key or combination.usage == DANE_TA) and combination.mtype != FULL
 
 
 def _needed(gone, there, chains):
@@ -442,12 +527,9 @@ def combinations(texts):
         reason = unusable_reason(Record(*combination, "00" * {0: 1, 1: 32, 2: 64}[combination.mtype]))
         if reason:
             raise PlanError(f"Cannot keep {text!r} published: {reason}")
-        if combination.usage == 2:
-            raise PlanError(f"Cannot keep {text!r} published: records on an issuer (usage 2) are not supported yet; "
-                            "those that are there stay")
-        if combination.selector == 0 or combination.mtype == 0:
-            raise PlanError(f"Cannot keep {text!r} published: it changes with every renewal or is too large "
-                            "(RFC 7671 sections 5.1 and 10.1); use 3 1 1")
+        if not _expressible(combination):
+            raise PlanError(f"Cannot keep {text!r} published: it changes with every renewal or is too large (RFC 7671 "
+                            f"sections 5.1 and 10.1); use {'2 1 1' if combination.usage == DANE_TA else '3 1 1'}")
     if not texts:
         raise PlanError("Cannot keep no record at all published: dane_records is empty; use 3 1 1")
     return [str(Combination.parse(text)) for text in texts]
@@ -461,12 +543,23 @@ def owner_names(base_domains, services):
     return [owner_name(name, service["port"]) for name in base_domains for service in services]
 
 
-def impossible_options(records, base_domains, services):
-    """One sentence for every option whose value cannot be used, as :func:`combinations` and :func:`owner_names` say it."""
+def check_pool(pool, records):
+    """Check the option ``dane_issuer_pool``: issuers are published ahead only where records on issuers are.
+
+    :param pool: what it names (list). :param records: ``dane_records``. :raises PlanError: without any on an issuer.
+    """
+    if pool and not any(Combination.parse(text).usage == DANE_TA for text in records):
+        raise PlanError("Cannot publish issuers ahead: dane_records has no combination on an issuer, such as 2 1 1")
+
+
+def impossible_options(records, base_domains, services, pool=()):
+    """One sentence for every option whose value cannot be used, as :func:`combinations`, :func:`owner_names` and
+    :func:`check_pool` say it."""
     found = []
     for option, check in (
         ("dane_records", lambda: combinations(records)),
         ("dane_names, dane_services", lambda: owner_names(base_domains, services)),
+        ("dane_issuer_pool", lambda: check_pool(pool, records)),
     ):
         try:
             check()

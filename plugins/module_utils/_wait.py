@@ -14,27 +14,32 @@ from . import _dns
 from ._errors import DnsError, LedgerError, RecordError
 from ._memory import Name
 from ._rollover import Answer, Chain, all_of, may_deploy, problems
+from ._tlsa import Record
 from ._waivers import at_your_word, waive_servers
 
 
-def one_look(names, memories, candidates, timing, settings, clock, waivers=(), override=None):
-    """Look at all names once and ask whether the candidates may be served.
+def one_look(names, memories, candidates, timing, settings, clock, waivers=(), override=None, records=None):
+    """Look at all names once and ask whether the candidates may be served, and the records are everywhere.
 
     :param names: owner names. :param memories: owner name to JSON of ``_memory.Name``.
     :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_waivers.Waiver``.
-    :param override: ``_waivers.Override`` or None: counts for what the candidates ask.
+    :param override: ``_waivers.Override`` or None: counts for what the candidates and the records ask.
+    :param records: owner name to the records (text) that every version has to have that a sender may hold.
     :returns: dict with ``names``, ``answer``, ``answers`` (by owner name), ``base_domains``, ``now``.
     :raises DnsError: the resolver cannot be asked. :raises LedgerError: a memory or candidate that is none.
-    :raises RecordError: a name that is not an owner name, or candidates for a name that is not among the names.
+    :raises RecordError: a name that is not an owner name, candidates or records for a name that is not among the names,
+        or a record that is none.
     """
     bases = _base_domains(names)
     memories = {_dns.canonical(owner): memory for owner, memory in memories.items()}
     candidates = {_dns.canonical(owner): _candidates(owner, found) for owner, found in candidates.items()}
-    strange = set(candidates) - set(map(_dns.canonical, names))
+    records = {_dns.canonical(owner): _records(owner, texts) for owner, texts in (records or {}).items()}
+    strange = (set(candidates) | set(records)) - set(map(_dns.canonical, names))
     if strange:
-        raise RecordError(f"Cannot answer for {', '.join(sorted(strange))}: there are candidates, but it is not looked at")
+        raise RecordError(
+            f"Cannot answer for {', '.join(sorted(strange))}: there are candidates or records, but it is not looked at")
     memories = {owner: Name.from_dict(owner, memory) for owner, memory in memories.items() if memory}
     looks = _dns.look(names, settings, {owner: memory.leaving() for owner, memory in memories.items()})
     looks = {owner: waive_servers(look.to_dict(), waivers, clock()) for owner, look in looks.items()}
@@ -45,13 +50,43 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=(), o
         seen.append({
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
         wrong = problems(memory, now, timing)
-        answers[owner] = all_of(
-            at_your_word(may_deploy((new,), memory, replaced, now, timing), override, now)
-            for new, replaced in candidates[owner]
-        ) if candidates.get(owner) else Answer("no", tuple(wrong)) if wrong else Answer("yes")
+        asked = [at_your_word(may_deploy((new,), memory, replaced, now, timing), override, now)
+                 for new, replaced in candidates.get(owner, ())]
+        asked = asked or [Answer("no", tuple(wrong)) if wrong else Answer("yes")]
+        there = everywhere(memory, records.get(owner, frozenset()), now, timing)
+        answers[owner] = all_of([*asked, at_your_word(there, override, now)])
     return {"names": seen, "answer": all_of(answers.values()).to_dict(),
             "answers": {owner: answer.to_dict() for owner, answer in answers.items()},
             "base_domains": _addressed(bases, settings), "now": now}
+
+
+def everywhere(memory, records, now, timing):
+    """Whether every version that a sender may hold has these records (``_rollover.Answer``).
+
+    Before a combination takes the place of another one (RFC 7671 sections 8.2 and 8.3).
+
+    :param memory: ``_memory.Name``. :param records: frozenset of ``_tlsa.Record``.
+    """
+    reasons = []
+    for seen in memory.may_be_seen(now, timing):
+        missing = sorted(map(str, records - seen.version.records))
+        if missing:
+            until = None if seen.gone_since is None else seen.gone_since + timing.lifetime(seen.version.ttl)
+            where = f"may be in caches for {max(0, until - now):.0f} s more" if until is not None else (
+                "is still served by " + ", ".join(sorted(seen.servers)) if seen.servers else "is not known to be gone")
+            reasons.append({
+                "code": "record-missing", "owner": memory.owner, "until": until, "version": seen.version.to_dict(),
+                "servers": sorted(seen.servers),
+                "text": f"{memory.owner}: a version without {', '.join(text[:22] for text in missing)} {where}"})
+    times = [reason["until"] for reason in reasons]
+    return Answer("no", tuple(reasons), None if None in times else max(times)) if reasons else Answer("yes")
+
+
+def _records(owner, texts):
+    try:
+        return frozenset(Record.parse(text).brief() for text in texts)
+    except TypeError as exc:
+        raise RecordError(f"Cannot read the records for {owner!r:.200}: expected a list of texts") from exc
 
 
 def _base_domains(names):

@@ -15,6 +15,7 @@ description:
     (RFC 7671 section 8). If not, it says since when, because of which server, and when it could become a yes.
   - The task repeats the look until the answer is yes or O(timeout) is over, and shows on the way which servers are
     behind, why, and how long is left. The wait is shared by all names.
+  - With O(records) it also waits until every version that a sender may still hold has these records.
   - Without O(candidates) it waits until every server has been heard.
 author:
   - The mailops.dane authors (@mailops)
@@ -58,6 +59,12 @@ options:
     description:
       - The chains that are to be served, by owner name. Each has RV(ignore:chain) as M(mailops.dane.chain_assemble)
         returns it, RV(ignore:replaced), the list of chains that are served now, and RV(ignore:host), for messages.
+    type: dict
+    default: {}
+  records:
+    description:
+      - The records (lists of rdata, by owner name) that every version has to have that a sender may hold, before a
+        combination of parameters takes the place of another one (RFC 7671 sections 8.2 and 8.3).
     type: dict
     default: {}
   timeout:
@@ -176,6 +183,7 @@ def main():
             "names": {"type": "list", "elements": "str", "required": True},
             "memories": {"type": "dict", "default": {}},
             "candidates": {"type": "dict", "default": {}},
+            "records": {"type": "dict", "default": {}},
             "waive": _options.WAIVE,
             "override": _options.OVERRIDE,
             "timing": _options.TIMING,
@@ -192,7 +200,7 @@ def main():
         result = _wait.one_look(
             params["names"], params["memories"], params["candidates"], _options.timing(params["timing"]),
             _dns.Settings.from_options(params), time.time, parse_waivers(params["waive"]),
-            parse_override(params["override"]))
+            parse_override(params["override"]), params["records"])
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     if result["answer"]["verdict"] == "at your word":

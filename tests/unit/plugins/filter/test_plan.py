@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 
+import pki
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mailops.dane.plugins.filter import plan
@@ -75,3 +76,25 @@ def test_lineage():
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):
     found = FILTERS["dane_read_options"](str(collection_root / "roles" / "preflight" / "meta" / "argument_specs.yml"))
     assert {"dane_names", "dane_services", "dane_records"} <= set(found)
+
+
+def test_issuers_to_publish_ahead_are_read_from_files(tmp_path):
+    ca, other = pki.root("Pool"), pki.intermediate(pki.root("Root of the pool"), "Intermediate of the pool")
+    (tmp_path / "one.pem").write_text(ca.pem)
+    (tmp_path / "two.pem").write_text("# announced for spring\n" + ca.pem + other.pem)
+    found = FILTERS["dane_issuer_pool"]([str(tmp_path / "one.pem"), str(tmp_path / "two.pem")])
+    assert len(found) == 8 and len(FILTERS["dane_issuer_pool"]([str(tmp_path / "one.pem")])) == 4
+    assert {text[:6] for text in found} == {"2 0 1 ", "2 0 2 ", "2 1 1 ", "2 1 2 "}
+    assert FILTERS["dane_issuer_pool"]([]) == []
+
+
+def test_files_that_hold_no_issuer_are_named_with_the_option(tmp_path):
+    service = {"port": 25, "starttls": "smtp"}
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "leaf.pem").write_text(pki.leaf().pem)
+    (tmp_path / "binary.pem").write_bytes(b"\x30\x82\xff")
+    for name, words in (("empty.pem", "found no certificate"), ("leaf.pem", "is not a CA"), ("none.pem", "No such file"),
+                        ("binary.pem", "expected a PEM file")):
+        (said,) = FILTERS["dane_impossible_options"](["2 1 1"], ["mx1.example.test"], [service], [str(tmp_path / name)])
+        assert said.startswith("dane_issuer_pool: Cannot") and name in said and words in said
+    assert FILTERS["dane_impossible_options"](["2 1 1"], ["mx1.example.test"], [service]) == []

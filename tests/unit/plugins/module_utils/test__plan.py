@@ -336,11 +336,11 @@ def test_what_the_next_key_can_never_match_is_said_before_the_wait():
 
 
 def test_adopted_records_that_the_options_cannot_ask_for_stay():
-    """The issuer's record goes on matching: to remove it is the operator's business."""
-    served = version(*BOTH.records, record("ca", "2 1 1"), record("old ca", "2 1 1"), record(("B", 1), "3 0 1"))
-    ours = [record("A"), record("B"), record("ca", "2 1 1"), record("old ca", "2 1 1"), record(("B", 1), "3 0 1")]
+    """The issuer's whole key goes on matching: to remove it is the operator's business."""
+    served = version(*BOTH.records, record("ca", "2 1 0"), record("old ca", "2 1 0"), record(("B", 1), "3 0 1"))
+    ours = [record("A"), record("B"), record("ca", "2 1 0"), record("old ca", "2 1 0"), record(("B", 1), "3 0 1")]
     plan = _plan.withdraw([after(served=[served], ours=ours)], T0)
-    assert rdata(plan) == texts(record("A"), record("old ca", "2 1 1"))
+    assert rdata(plan) == texts(record("A"), record("old ca", "2 1 0"))
 
 
 def test_what_may_be_published_is_noted_for_each_version_that_may_be_there():
@@ -465,6 +465,163 @@ def test_a_combination_that_a_foreign_record_keeps_there_has_to_go_on_matching()
     assert plan["kept"] == {}, "it stays for good: the operation may be closed"
 
 
+# -------------------------------------------------------------------------------------------------------------- issuers
+
+CA, NEW_CA, OLD_CA, POOL = (record(issuer, "2 1 1") for issuer in ("ca", "new ca", "old ca", "pool ca"))
+DAY = 86400
+#: The same key, renewed by another issuer.
+RENEWED = chain("A", 2, issuer="new ca")
+
+
+def ready(one, issuer, days=90):
+    """A chain as chain_assemble gives it, with the issuer that records are published for (JSON)."""
+    return {**one.to_dict(), "issuer_records": [str(record(issuer, f"2 {selector} {mtype}"))
+                                                for selector in (0, 1) for mtype in (1, 2)],
+            "not_before": T0 - DAY, "not_after": T0 - DAY + days * DAY}
+
+
+def on_issuers(combinations=("2 1 1",), issuers=("ca",), serves=A, file=A, served=(), ours=(), candidate=None, **more):
+    """A host that keeps records on issuers, and remembers some (their names)."""
+    found = host(**{"serves": serves, "served": served or [version(CA)], "ours": ours or [CA], "file_spki": file.spki,
+                    "combinations": list(combinations), **more})
+    found["ledger"]["issuers"] = [
+        [str(record(issuer, f"2 {selector} {mtype}")), T0] for issuer in issuers for selector in (0, 1) for mtype in (1, 2)]
+    return {**found, "candidate": candidate}
+
+
+def test_the_record_of_a_new_issuer_comes_beside_the_old():
+    """The gate refused a renewal from another intermediate: its record is all that is missing."""
+    plan = _plan.publish([on_issuers(candidate=ready(RENEWED, "new ca"))], T0)
+    assert rdata(plan) == texts(CA, NEW_CA) == set(plan["published"][OWNER])
+    assert fine(RENEWED, Version.from_dict(plan["intents"][OWNER][0]))
+
+
+def test_of_a_chain_with_several_issuers_only_the_first_is_published():
+    rooted = RENEWED._replace(matches=RENEWED.matches | {record("root", "2 1 1")})
+    assert rdata(_plan.publish([on_issuers(candidate=ready(rooted, "new ca"))], T0)) == texts(CA, NEW_CA)
+    standby = on_issuers(candidate=ready(A, "ca"), standby=ready(rooted, "new ca"))
+    assert rdata(_plan.publish([standby], T0)) == texts(CA, NEW_CA)
+
+
+def test_both_the_key_and_the_issuer():
+    plan = _plan.publish([on_issuers(["3 1 1", "2 0 1"], candidate=ready(RENEWED, "new ca"))], T0)
+    assert rdata(plan) == texts(record("A"), record("ca", "2 0 1"), record("new ca", "2 0 1"), NEW_CA), (
+        "and every combination that is there has to match")
+
+
+def test_an_issuer_that_was_seen_lately_stays():
+    there = {"serves": RENEWED, "served": [version(CA, NEW_CA, OLD_CA)], "ours": [CA, NEW_CA, OLD_CA],
+             "candidate": ready(RENEWED, "new ca")}
+    assert rdata(_plan.withdraw([on_issuers(issuers=["ca", "new ca"], **there)], T0)) == texts(OLD_CA)
+    assert _plan.withdraw([on_issuers(issuers=["ca", "new ca", "old ca"], **there)], T0)["records"] == []
+    shared = on_issuers(**{**there, "serves": chain("B", issuer="new ca"), "candidate": None}, file=B, number=2,
+                        issuers=["new ca", "old ca"])
+    assert rdata(_plan.withdraw([on_issuers(issuers=["new ca"], **there), shared], T0)) == texts(CA)
+
+
+def test_what_strangers_present_is_no_issuer_of_ours():
+    stranger = on_issuers(serves=chain("D", issuer="stranger ca"), candidate=ready(A, "ca"))
+    assert _plan.publish([stranger], T0)["records"] == []
+
+
+def test_an_issuer_may_be_published_ahead():
+    expected = on_issuers(issuer_pool=[str(POOL), str(record("pool ca", "2 0 1"))], candidate=ready(A, "ca"))
+    assert rdata(_plan.publish([expected], T0)) == texts(CA, POOL)
+    over = {"served": [version(CA, POOL)], "ours": [CA, POOL], "candidate": ready(A, "ca")}
+    assert rdata(_plan.withdraw([on_issuers(**over)], T0)) == texts(POOL)
+    assert _plan.withdraw([on_issuers(issuer_pool=[str(POOL)], **over)], T0)["records"] == []
+    key = on_issuers(issuer_pool=[str(record("B"))], candidate=ready(A, "ca"), combinations=["2 1 1", "3 1 1"])
+    assert rdata(_plan.publish([key], T0)) == texts(CA, record("A")), "a pool of issuers is no way in for keys"
+
+
+def test_from_the_key_to_the_issuer():
+    """RFC 7671 section 8.2: beside, wait, and only then away with the old one."""
+    change = {"combinations": ["2 1 1"], "ours": [record("A")], "candidate": ready(A, "ca")}
+    assert rdata(_plan.publish([on_issuers(served=[ONLY_A], **change)], T0)) == texts(CA)
+    published = on_issuers(**{**change, "ours": [record("A"), CA]}, served=[version(record("A"), CA)])
+    assert _plan.awaited([published]) == {OWNER: [str(CA)]}
+    assert rdata(_plan.withdraw([published], T0)) == texts(record("A"))
+
+
+def test_from_the_issuer_to_the_key():
+    change = {"combinations": ["3 1 1"], "ours": [CA, OLD_CA], "candidate": ready(A, "ca"), "issuers": ["ca", "old ca"]}
+    assert rdata(_plan.publish([on_issuers(served=[version(CA, OLD_CA)], **change)], T0)) == texts(record("A"))
+    published = on_issuers(**{**change, "ours": [record("A"), CA, OLD_CA]}, served=[version(record("A"), CA, OLD_CA)])
+    assert _plan.awaited([published]) == {OWNER: [str(record("A"))]}
+    plan = _plan.withdraw([published], T0)
+    assert rdata(plan) == texts(CA, OLD_CA), "for the operator has given the whole combination up"
+    assert set(plan["published"][OWNER]) == texts(record("A"))
+
+
+def test_a_combination_that_was_given_up_stays_while_a_cache_may_not_have_the_new_one():
+    change = {"combinations": ["3 1 2"], "ours": [record("A"), record("A", "3 1 2")], "candidate": A}
+    both = version(record("A"), record("A", "3 1 2"))
+    late = host(served=[both, ONLY_A], **change)
+    plan = _plan.withdraw([late], T0)
+    assert plan["records"] == [] and plan["kept"] == {OWNER: [str(record("A"))]}
+    cached = host(served=[both], **change)
+    name = Name(OWNER).observe(look(T0 - 5, ONLY_A), TIMING).observe(look(T0, both), TIMING)
+    cached["ledger"]["names"][OWNER] = name.to_dict()
+    for now, gone in ((T0, set()), (T0 + 20, set()), (T0 + 21, texts(record("A")))):
+        assert rdata(_plan.withdraw([cached], now)) == gone
+        assert _plan.awaited([cached]) == {OWNER: [str(record("A", "3 1 2"))]}
+    shared = _plan.withdraw([host(number=2, served=[both], **change), late], T0)
+    assert shared["records"] == [] and shared["kept"] == {OWNER: [str(record("A"))]}
+
+
+def test_nothing_is_awaited_where_no_combination_was_given_up():
+    assert _plan.awaited([after(operation=B)]) == {}
+    assert _plan.awaited([on_issuers(candidate=ready(RENEWED, "new ca"), issuers=["ca", "old ca"])]) == {}
+    assert _plan.awaited([]) == {}
+
+
+BARE = chain("A", 2)._replace(id="bare", matches=frozenset(one for one in chain("A", 2).matches if one.usage == 3))
+
+
+@pytest.mark.parametrize("combinations", [["2 1 1"], ["2 1 1", "3 1 1"]])
+def test_a_new_combination_that_the_chain_to_be_replaced_does_not_match_comes_after_the_deployment(combinations):
+    """A leaf alone is presented: under 2 1 1 it would match nothing. What is deployed needs 3 1 1 for now, wanted or not."""
+    bare = {"serves": BARE, "served": [ONLY_A], "ours": [record("A")], "issuers": []}
+    before = on_issuers(combinations, candidate=ready(B, "ca"), **bare)
+    assert rdata(_plan.publish([before], T0)) >= texts(record("B")) and str(CA) not in rdata(_plan.publish([before], T0))
+    assert _plan.awaited([before]) == {}
+    shared = [before, on_issuers(combinations, issuers=["ca"], number=2, served=[ONLY_A], ours=[record("A")])]
+    assert str(CA) not in rdata(_plan.publish(shared, T0))
+    served = on_issuers(combinations, serves=B, file=B, candidate=ready(B, "ca"), served=[BOTH], ours=BOTH.records)
+    assert rdata(_plan.publish([served], T0)) >= texts(CA)
+    there = {**bare, "served": [version(record("A"), CA)], "ours": [record("A"), CA]}
+    mended = on_issuers(combinations, candidate=ready(RENEWED, "new ca"), **there)
+    assert texts(NEW_CA) <= rdata(_plan.publish([mended], T0)), "the combination is there: an outage that this mends"
+
+
+def test_where_nothing_else_would_be_left_the_door_is_asked():
+    lost = on_issuers(serves=BARE, served=[EMPTY], candidate=ready(RENEWED, "new ca"), issuers=[])
+    assert rdata(_plan.publish([lost], T0)) == texts(NEW_CA)
+
+
+def test_an_issuer_that_the_chain_does_not_hold_is_said_before_anything_is_published():
+    """RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented."""
+    bare = chain("A", 2)._replace(matches=frozenset(one for one in A.matches if one.usage == 3))
+    for candidate in (bare.to_dict(), {**ready(bare, "ca"), "issuer_records": []}):
+        with pytest.raises(_plan.PlanError, match=f"Cannot publish 2 1 1 at {OWNER}: the chain that mx1 .*no issuer"):
+            _plan.publish([on_issuers(candidate=candidate)], T0)
+    assert _plan.publish([host(candidate=bare)], T0)["records"] == []
+
+
+def test_issuers_alone_are_refused_when_a_certificate_may_expire_before_the_record_of_its_issuer_is_everywhere():
+    """lifetime(10) is 21 s: a third of 63 s."""
+    def publish(seconds, combinations=("2 1 1",), ttl=10):
+        told = ready(A, "ca", seconds / DAY)
+        return _plan.publish([on_issuers(combinations, candidate=told, served=[version(CA, ttl=ttl)])], T0)
+
+    with pytest.raises(_plan.PlanError, match="Cannot keep only 2 1 1 at .*Add 3 1 1"):
+        publish(63)
+    publish(64)
+    publish(63, ["2 1 1", "3 1 1"])
+    with pytest.raises(_plan.PlanError, match="Cannot keep only"):
+        publish(64, ttl=11)
+
+
 # ---------------------------------------------------------------------------------------------------------------- views
 
 
@@ -558,13 +715,15 @@ def test_unknown_options_are_named_with_the_nearest_known_one():
 
 @pytest.mark.parametrize(("given", "kept"), [
     (["3 1 1"], ["3 1 1"]), (["DANE-EE SPKI SHA2-256", "3 1 2"], ["3 1 1", "3 1 2"]),
+    (["2 1 1"], ["2 1 1"]), (["3 1 1", "DANE-TA SPKI SHA2-256", "2 0 1"], ["3 1 1", "2 1 1", "2 0 1"]),
 ])
 def test_combinations_that_can_be_kept(given, kept):
     assert _plan.combinations(given) == kept
 
 
 @pytest.mark.parametrize(("given", "words"), [
-    (["1 1 1"], "PKIX"), (["2 1 1"], "issuer"), (["3 0 1"], "renewal"), (["3 1 0"], "too large"), ([], "empty"),
+    (["1 1 1"], "PKIX"), (["0 1 1"], "PKIX"), (["3 0 1"], "renewal.*use 3 1 1"), (["3 1 0"], "too large"), ([], "empty"),
+    (["2 0 0"], "too large.*use 2 1 1"), (["2 1 0"], "too large"),
 ])
 def test_combinations_that_cannot_be_kept(given, words):
     with pytest.raises(_plan.PlanError, match=words):
@@ -604,6 +763,9 @@ def test_problems_are_named():
 def test_options_that_cannot_be_used_are_all_named():
     service = {"port": 25, "starttls": "smtp"}
     assert _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service]) == []
-    records, names = _plan.impossible_options(["2 1 1"], ["no host"], [service])
-    assert records.startswith("dane_records: Cannot keep '2 1 1'")
+    assert _plan.impossible_options(["2 1 1"], ["mx1.example.test"], [service], ["issuer.pem"]) == []
+    records, names = _plan.impossible_options(["1 1 1"], ["no host"], [service])
+    assert records.startswith("dane_records: Cannot keep '1 1 1'")
     assert names.startswith("dane_names, dane_services: Cannot") and "no host" in names
+    (pool,) = _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service], ["issuer.pem"])
+    assert pool.startswith("dane_issuer_pool: Cannot publish issuers ahead: dane_records has no combination on an issuer")

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _dns, _wait
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError, DnsError, LedgerError
+from ansible_collections.mailops.dane.plugins.module_utils._waivers import Override
 from rollover_values import OWNER, T0, TIMING, chain, look, record, seen, version
 
 A, B = chain("A"), chain("B")
@@ -39,8 +40,8 @@ def _one(found):
     return found
 
 
-def one_look(names=(OWNER,), memories=None, candidates=None, now=T0):
-    return _wait.one_look(list(names), memories or {}, candidates or {}, TIMING, None, lambda: now)
+def one_look(names=(OWNER,), memories=None, candidates=None, now=T0, **more):
+    return _wait.one_look(list(names), memories or {}, candidates or {}, TIMING, None, lambda: now, **more)
 
 
 def candidate(new=B, replaced=(A,)):
@@ -121,6 +122,41 @@ def test_candidates_for_a_name_that_is_not_looked_at_are_refused(world):
     world.looks[OWNER] = look(T0, V_A)
     with pytest.raises(DaneError, match="mx9"):
         one_look([OWNER], {}, {"_25._tcp.mx9.example.test.": candidate()[OWNER]})
+
+
+def test_a_record_that_takes_the_place_of_others_is_waited_for(world):
+    """The chain would suit every version; it is the old record that has to stay until the new one is everywhere."""
+    world.looks[OWNER] = look(T0, V_AB)
+    memories = {OWNER: seen(look(T0 - 5, V_A)).to_dict()}
+    told = one_look(memories=memories, candidates=candidate(A), records={OWNER: [str(record("B"))]})
+    (reason,) = told["answer"]["reasons"]
+    assert (told["answer"]["verdict"], told["answer"]["safe_at"], reason["code"]) == ("no", T0 + 21, "record-missing")
+    assert f"a version without {str(record('B'))[:22]} may be in caches for 21 s more" in reason["text"]
+    assert told["answers"][OWNER]["yes"] is False
+    assert one_look(memories=memories, candidates=candidate(A), records={OWNER: [str(record("A"))]})["answer"]["yes"]
+    word = Override(frozenset({"mx1.example.test"}), T0 + 9, "the old digest is broken")
+    overridden = one_look(memories=memories, candidates=candidate(A), records={OWNER: [str(record("B"))]}, override=word)
+    assert overridden["answer"]["verdict"] == "at your word"
+    world.looks[OWNER] = look(T0 + 21, V_AB)
+    later = {OWNER: told["names"][0]["memory"]}
+    assert one_look(memories=later, candidates=candidate(A), records={OWNER: [str(record("B"))]}, now=T0 + 21)["answer"]["yes"]
+
+
+def test_a_server_without_a_record_is_waited_for_without_an_end(world):
+    world.looks[OWNER] = look(T0, V_AB, V_A)
+    for candidates in (candidate(A), {}):
+        answer = one_look(candidates=candidates, records={OWNER.upper(): [str(record("B"))]})["answer"]
+        assert not answer["yes"] and answer["safe_at"] is None
+        assert "is still served by 192.0.2.2" in answer["reasons"][-1]["text"]
+    noted = seen(look(T0, V_AB)).intend(V_A, T0, TIMING)
+    assert "is not known to be gone" in _wait.everywhere(noted, frozenset({record("B")}), T0, TIMING).reasons[0]["text"]
+
+
+@pytest.mark.parametrize("records", [{OWNER: ["x"]}, {OWNER: [7]}, {OWNER: 7}, {"_25._tcp.mx9.example.test.": []}])
+def test_records_that_are_none_are_an_error_with_words(world, records):
+    world.looks[OWNER] = look(T0, V_A)
+    with pytest.raises(DaneError, match="Cannot"):
+        one_look(records=records)
 
 
 # --------------------------------------------------------------------------------------------------------------- words

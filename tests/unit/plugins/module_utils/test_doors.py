@@ -16,7 +16,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._errors import Refuse
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Version
 from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override
 from rollover_values import OWNER, TIMING, endpoint, look, version
-from test__gate import FILE_A, FILE_B, A, B, Host, records
+from test__gate import FILE_A, FILE_A_OTHER, FILE_B, A, B, Host, described, records
 
 A311, B311 = records(A)[0], records(B)[0]
 A312, B312 = records(A, combination="3 1 2")[0], records(B, combination="3 1 2")[0]
@@ -244,6 +244,31 @@ def test_a_deployment_at_any_moment_of_a_withdrawal(world, moment):
         refusals.append(exc)
     perhaps_deploy()
     assert len(refusals) == 1 and not shared.mismatches()
+
+
+def test_a_new_issuer_is_published_before_it_is_served(world):
+    """What renew.yml does: both hosts have certificates for their key from another authority, and only 2 1 1 is published."""
+    old, new = (records(described(file), combination="2 1 1")[0] for file in (FILE_A, FILE_A_OTHER))
+    shared = world(candidates=(FILE_A_OTHER, FILE_A_OTHER), there=(old,))
+
+    def hosts():
+        return [{**host, "combinations": ["2 1 1"], "file_spki": A["spki"]} for host in shared.plan(described(FILE_A_OTHER))]
+
+    with pytest.raises(RefusedError, match="still served by .* in 2 1 1"):
+        shared.deploy(0)
+    (entry,) = _plan.publish(hosts(), shared.now)["records"]
+    assert entry["rdata"] == sorted(map(str, (old, new)))
+    shared.publish("present", map(_update.Record.parse, entry["rdata"]))
+    with pytest.raises(RefusedError, match="may be in caches for"):
+        shared.deploy(0)
+    shared.plan()
+    shared.later(TIMING.lifetime(10))
+    for number in (0, 1):
+        assert shared.deploy(number)["changed"] and shared.hosts[number].presents == FILE_A_OTHER
+    shared.plan()
+    shared.later(TIMING.linger)
+    assert _plan.withdraw(hosts(), shared.now)["records"] == [], "authorities alternate"
+    assert shared.zone.there == {old, new}
 
 
 def test_a_zone_that_does_not_validate(world):
