@@ -16,8 +16,9 @@ from words import option
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[1] / "playbooks"
 
 
-def test_rekey_before_enable(refused):
-    refused("rekey", says=["mx1.example.test: no record at _25._tcp.mx1.example.test. is known", "run enable.yml first"])
+@pytest.mark.parametrize("playbook", ["rekey", "renew"])
+def test_a_host_that_was_never_enabled(refused, playbook):
+    refused(playbook, says=["mx1.example.test: no record at _25._tcp.mx1.example.test. is known", "run enable.yml first"])
 
 
 def test_group_vars_that_were_not_read(refused):
@@ -37,11 +38,20 @@ def test_name(refused, name, says):
 @pytest.mark.parametrize(("record", "says"), [
     ("3 1 9", ["'3 1 9'", "matching type"]),
     ("banana", ["'banana'"]),
-    ("2 1 1", ["'2 1 1'", "usage 2", "not supported yet"]),
+    ("2 1 0", ["'2 1 0'", "too large", "use 2 1 1"]),
     ("1 1 1", ["'1 1 1'", "RFC 7672"]),
 ])
 def test_records(refused, record, says):
     refused("enable", *option(dane_records=[record]), says=["mx1.example.test: dane_records: ", *says])
+
+
+@pytest.mark.parametrize(("records", "path", "says"), [
+    (["3 1 1"], "issuer.pem", ["dane_records has no combination on an issuer"]),
+    (["2 1 1"], "/nowhere/issuer.pem", ["'/nowhere/issuer.pem'", "No such file"]),
+])
+def test_issuers_to_publish_ahead(refused, records, path, says):
+    refused("enable", *option(dane_records=records, dane_issuer_pool=[path]), says=[
+        "mx1.example.test: dane_issuer_pool: Cannot", *says])
 
 
 def test_unknown_option(refused):

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From records on the key to records on the issuer, through a change of issuers and back, by renew.yml alone.
+
+The tests are one story and run in their order; the verdict on all of it comes last.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+
+import pytest
+from judge import match
+
+# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
+BEFORE, AFTER = 11.0, 7.0
+CHAIN = "/etc/postfix/dane-chain.pem"
+ISSUERS = json.dumps({"dane_records": ["2 1 1"]})
+
+
+@pytest.fixture(name="start", scope="module", autouse=True)
+def under_dane(play, stage):
+    """Both hosts under DANE by their keys, senders delivering, the witness watching: since when (epoch)."""
+    play("enable", "-e", json.dumps({"dane_hook_resolvers": [stage.about["resolver"]["ipv4"]]}))
+    stage.watch()
+    start = stage.deliver()
+    time.sleep(BEFORE)
+    return start
+
+
+@pytest.fixture(name="story", scope="module")
+def the_story():
+    """What the tests of this file leave to one another."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def what_comes_before(request, story):
+    """After a test that failed, the story is another one."""
+    if story.get("failed"):
+        pytest.skip("an earlier test failed")
+    yield
+    story["failed"] = bool(request.session.testsfailed)
+
+
+def published(records, host):
+    """What every server has at the owner name of a host, which has to be the same (set of text)."""
+    found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
+    assert len(found) == 1, f"{host.short}: {found}"
+    return set(next(iter(found)))
+
+
+def issuer(host):
+    """The 2 1 1 record of the first issuer in the chain file of a host, made by the judge's means, and none of ours."""
+    # Not the whole file: it begins with the key.
+    text = host.run("sed", "-n", "/BEGIN CERT/,/END CERT/p", CHAIN).text
+    blocks = ["-----BEGIN CERTIFICATE-----" + part.partition("-----END")[0] + "-----END CERTIFICATE-----\n"
+              for part in text.split("-----BEGIN CERTIFICATE-----")[1:]]
+    assert len(blocks) == 2, "leaf and issuing intermediate"
+    return f"2 1 1 {match.spki_sha256(ssl.PEM_cert_to_DER_cert(blocks[1]))}"
+
+
+def key(host):
+    """The 3 1 1 record of the key that a host serves."""
+    return f"3 1 1 {host.served().spki}"
+
+
+def test_nothing_to_do_changes_nothing(play, mail):
+    before = {short: host.untouched() for short, host in mail.items()}
+    assert set(play("renew").changed.values()) == {0}
+    assert {short: host.untouched() for short, host in mail.items()} == before
+
+
+def test_from_the_key_to_the_issuer(play, mail, records, story):
+    """RFC 7671 section 8.2, as an ordinary run; what is served stays as it is."""
+    before = {short: host.untouched() for short, host in mail.items()}
+    story["keys"] = {short: key(host) for short, host in mail.items()}
+    assert all(published(records, host) == {key(host)} for host in mail.values())
+    play("renew", "-e", ISSUERS)
+    story["first"] = {short: issuer(host) for short, host in mail.items()}
+    for short, host in mail.items():
+        assert published(records, host) == {story["first"][short]}
+    assert {short: host.untouched() for short, host in mail.items()} == before
+
+
+def test_a_renewal_of_the_same_issuer_needs_no_playbook(mail):
+    for host in mail.values():
+        before = host.served()
+        said = host.renew()
+        assert said.code == 0 and "serves the renewed certificate" in said.text
+        assert host.served().serial != before.serial and host.served().issuer == before.issuer
+
+
+def test_a_renewal_of_another_issuer_is_refused_by_the_gate(mail, lab):
+    for host in mail.values():
+        before = host.untouched()
+        said = " ".join(host.certonly(lab["acme"]["other_directory"], "--reuse-key").text.split())
+        assert "Hook 'deploy-hook' reported error code 1" in said
+        assert "Cannot deploy the chain of key" in said and "in 2 1 1" in said
+        looked = host.gate("look")
+        assert looked.code == 1 and "in 2 1 1" in looked.text
+        assert host.untouched() == before
+
+
+def test_the_playbook_brings_the_new_issuer_in(play, mail, records, story):
+    before = {short: host.served() for short, host in mail.items()}
+    play("renew", "-e", ISSUERS)
+    for short, host in mail.items():
+        after = host.served()
+        assert after.spki == before[short].spki and after.issuer != before[short].issuer
+        assert issuer(host) != story["first"][short]
+        assert published(records, host) == {story["first"][short], issuer(host)}, "the old one stays for 180 days"
+        assert host.gate("look").code == 0
+
+
+def test_an_issuer_that_comes_back_is_no_matter(mail, lab):
+    """Authorities alternate at random: the record of the first one is still there."""
+    time.sleep(AFTER)
+    for host in mail.values():
+        before = host.served()
+        said = host.certonly(lab["acme"]["directory"], "--reuse-key")
+        assert said.code == 0 and "serves the renewed certificate" in said.text
+        assert host.served().issuer != before.issuer and host.served().spki == before.spki
+
+
+def test_nothing_to_do_with_issuers_changes_nothing(play, mail, zone_hash):
+    """The first run takes a copy of what certbot's hook has served meanwhile, and that is all."""
+    before = {short: host.untouched() for short, host in mail.items()}, zone_hash()
+    play("renew", "-e", ISSUERS)
+    assert set(play("renew", "-e", ISSUERS).changed.values()) == {0}
+    assert ({short: host.untouched() for short, host in mail.items()}, zone_hash()) == before
+
+
+def test_from_the_issuer_back_to_the_key(play, mail, records, story):
+    play("renew")
+    for short, host in mail.items():
+        assert published(records, host) == {key(host)} == {story["keys"][short]}
+    assert set(play("renew").changed.values()) == {0}
+    time.sleep(AFTER)
+
+
+def test_no_delivery_failed_and_no_cache_could_have_seen_a_mismatch(stage, start):
+    verdict = stage.judge(start, expect_new_keys=False)
+    assert (verdict["outcome"], verdict["reasons"], verdict["void"]) == ("PASS", [], [])
+    assert (verdict["failed"], verdict["exposure"]) == (0, 0.0)
+    assert verdict["verified"] > 100
+    # certbot by itself, the playbook with the new issuer, certbot with the first one again.
+    assert sorted(switch["host"] for switch in verdict["switches"]) == ["mx1"] * 3 + ["mx2"] * 3

@@ -1,0 +1,97 @@
+# Copyright (c) 2026 the mailops.dane authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A mail host and its administrator: commands on it, and what its port 25 serves. For scenarios in which nobody but
+certbot and people act."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import ssl
+import subprocess
+from typing import NamedTuple
+
+import hosts
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ready import ssh_command
+
+
+class Said(NamedTuple):
+    """The end of a command."""
+
+    code: int
+    text: str
+
+
+class Served(NamedTuple):
+    """What an address presents."""
+
+    spki: str
+    serial: int
+    issuer: str
+
+
+class MailHost:
+    """A mail host and its administrator."""
+
+    def __init__(self, short, lab):
+        self.short = short
+        self.host = hosts.HOSTS[short]
+        self.lab = lab
+
+    def run(self, *command, env=None, limit=120):
+        """Run a command as root; what it says, on both channels (Said)."""
+        settings = [f"{name}={value}" for name, value in (env or {}).items()]
+        line = shlex.join(["env", *settings, *command])
+        done = subprocess.run([*ssh_command(self.host), line], check=False, stdin=subprocess.DEVNULL, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit)
+        print(f"{self.short}$ {line}\n{done.stdout}-> {done.returncode}", flush=True)
+        return Said(done.returncode, done.stdout)
+
+    def gate(self, *arguments, **env):
+        """Run dane-gate."""
+        return self.run("dane-gate", *arguments, env=env)
+
+    def certbot(self, *arguments):
+        """Run certbot."""
+        return self.run("certbot", *arguments, "--non-interactive",
+                        env={"REQUESTS_CA_BUNDLE": self.lab["acme"]["ca_file_on_hosts"]})
+
+    def renew(self, *arguments):
+        """What certbot's timer does, but now."""
+        return self.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", *arguments)
+
+    def certonly(self, server, *arguments):
+        """What an administrator types."""
+        return self.certbot("certonly", "--standalone", "--server", server, "--agree-tos", "--register-unsafely-without-email",
+                            "--cert-name", self.host.name, "--domain", self.host.name, "--force-renewal", *arguments)
+
+    def served(self):
+        """What it serves on IPv4 and on IPv6, which have to be the same (Served)."""
+        found = {_presented(address) for address in (self.host.ipv4, self.host.ipv6)}
+        assert len(found) == 1, f"{self.short} serves {found}"
+        return found.pop()
+
+    def untouched(self):
+        """What a refusal may not change: the chain file and what is served."""
+        digests = self.run("sha256sum", "/etc/postfix/dane-chain.pem").text
+        return digests, self.served()
+
+    def ledger(self):
+        """The ledger, by dane-gate status (dict)."""
+        return json.loads(self.gate("status", "--json").text)
+
+
+def _presented(address):
+    place = f"[{address}]:25" if ":" in address else f"{address}:25"
+    said = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", place, "-name", "mail.example.test"],
+                          check=False, input="quit\n", text=True, capture_output=True, timeout=20).stdout
+    begin = said.index("-----BEGIN CERTIFICATE-----")
+    pem = said[begin:said.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----\n")]
+    leaf = x509.load_der_x509_certificate(ssl.PEM_cert_to_DER_cert(pem))
+    key = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Served(hashlib.sha256(key).hexdigest(), leaf.serial_number, leaf.issuer.rfc4514_string())
