@@ -17,8 +17,8 @@ import pathlib
 from cryptography.hazmat.primitives import serialization
 from snapshot import execute
 
-KEY_FILES = "/etc/letsencrypt/archive/*/privkey*.pem /etc/postfix/*.pem* /var/lib/mailops-dane/* /etc/ssl/private/*.key"
-PRINT_KEYS = rf"sed -n '/BEGIN .*PRIVATE KEY/,/END .*PRIVATE KEY/p' {KEY_FILES} 2>/dev/null"
+KEY_PLACES = "/etc/letsencrypt/archive /etc/postfix /var/lib/mailops-dane /etc/ssl/private"
+PRINT_KEYS = rf"find {KEY_PLACES} -type f -exec sed -n '/BEGIN .*PRIVATE KEY/,/END .*PRIVATE KEY/p' {{}} + 2>/dev/null"
 # Larger files are disk images and archives of packages.
 LARGEST = 50_000_000
 # Not searched: what is installed and not written by a run.
