@@ -45,12 +45,12 @@ def test_records(refused, record, says):
     refused("enable", *option(dane_records=[record]), says=["mx1.example.test: dane_records: ", *says])
 
 
-@pytest.mark.parametrize(("records", "path", "says"), [
+@pytest.mark.parametrize(("combinations", "path", "says"), [
     (["3 1 1"], "issuer.pem", ["dane_records has no combination on an issuer"]),
     (["2 1 1"], "/nowhere/issuer.pem", ["'/nowhere/issuer.pem'", "No such file"]),
 ])
-def test_issuers_to_publish_ahead(refused, records, path, says):
-    refused("enable", *option(dane_records=records, dane_issuer_pool=[path]), says=[
+def test_issuers_to_publish_ahead(refused, combinations, path, says):
+    refused("enable", *option(dane_records=combinations, dane_issuer_pool=[path]), says=[
         "mx1.example.test: dane_issuer_pool: Cannot", *says])
 
 
