@@ -113,7 +113,8 @@ def look(endpoints, timeout=10, handshakes=1, clock=time.time, valid_at=None, eh
     everything else, because only an answer may count as one.
 
     :param endpoints: endpoint dicts (:func:`endpoints_of`). :param timeout: seconds for one handshake.
-    :param handshakes: how many fresh ones with each endpoint: several backends can stand behind one address.
+    :param handshakes: how many fresh ones with each endpoint: several backends can stand behind one address. One that
+        is silent at first is tried once more.
     :param valid_at: epoch until which chains must stay valid for usage 2; default: now.
     :param ehlo: our name in EHLO; default: the host name.
     :returns: list of outcome dicts, in the order of the endpoints; more than one for an endpoint whose handshakes

@@ -42,6 +42,7 @@ def the_story():
 def what_comes_before(request, story):
     """After a test that failed, the story is another one."""
     if story.get("failed"):
+        # The run has failed already: this only keeps one cause from being told nine times.
         pytest.skip("an earlier test failed")
     yield
     story["failed"] = bool(request.session.testsfailed)
