@@ -489,3 +489,23 @@ def test_looks_are_concurrent(tmp_path):
         outcomes = look(mute.getsockname()[1], "ecdsa", "rsa", timeout=1, handshakes=6)
     assert time.monotonic() - began < 6
     assert summary(outcomes) == [("ecdsa", "silent", None), ("rsa", "silent", None)]
+
+
+def test_a_silent_endpoint_gets_one_more_chance_and_not_five(monkeypatch):
+    """A few dead addresses would make any look too old to deploy by."""
+    tried = []
+
+    def shake(endpoint, *_more):
+        tried.append(endpoint["address"])
+        outcome = "silent" if endpoint["address"] == "192.0.2.1" else "no-tls"
+        return {"endpoint": endpoint, "outcome": outcome, "chain": None, "detail": "", "at": float(len(tried))}
+
+    monkeypatch.setattr(_probe, "_shake", shake)
+    monkeypatch.setattr(_probe.shutil, "which", lambda _name: "openssl")
+    endpoints = [{"name": "mx", "address": address, "port": 25, "starttls": "smtp", "sni": "", "algorithm": "ecdsa"}
+                 for address in ("192.0.2.1", "192.0.2.2")]
+    _probe.look(endpoints, handshakes=5)
+    assert (tried.count("192.0.2.1"), tried.count("192.0.2.2")) == (2, 5)
+    tried.clear()
+    _probe.look(endpoints)
+    assert len(tried) == 2
