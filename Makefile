@@ -24,7 +24,7 @@ PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
 .PHONY: help venv constraints collection unit unit-2.18 oldpython model model-short contract lint sanity sanity-2.18 molecule \
-	demo demo-broken faults faults-short lab-up lab-down changelog test clean
+	demo demo-broken faults faults-short lab-image lab-up lab-down changelog test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_.-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ faults: collection ## everything that can go wrong, while senders deliver; long 
 
 faults-short: collection ## the most telling of the faults
 	$(BIN)/python tests/faults/run.py --short
+
+lab-image: venv ## build the image of the lab's hosts, if its definition changed
+	@$(PYTHON) tests/lab/lab.py image
 
 lab-up: collection ## start the lab and leave it running
 	$(BIN)/python tests/lab/lab.py up

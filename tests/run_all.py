@@ -26,11 +26,17 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "lab"))
+
+import world
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOGS = REPOSITORY / "build" / "logs"
 TAIL_LINES = 60
 MINUTES = 60
-# CI has two cores, and the lab needs one of them now and then.
+# CI has two cores. What has a lab mostly waits, so two labs run side by side, each in a world of its own, and what only
+# computes runs beside them, one at a time.
+LANES = 2
 AT_ONCE = 1
 RUNNING = set()
 SAYING = threading.Lock()
@@ -49,7 +55,8 @@ class Step(NamedTuple):
     needs_tests: bool = False   # at least one pytest test must have run and passed
     limit: int = 20 * MINUTES   # seconds
     essential: bool = False     # without it no later step can work
-    alongside: bool = False     # may run beside those with a lab
+    alongside: bool = False     # only computes: runs beside those with a lab
+    lab: bool = False           # needs a lab
 
 
 class Counts(NamedTuple):
@@ -71,10 +78,11 @@ class Result(NamedTuple):
 
 
 def steps():
-    """Every step, cheap ones first, the lab's last (list of Step)."""
+    """Every step (list of Step)."""
     listed = [
         Step("venv", ["make", "venv"], limit=20 * MINUTES, essential=True),
         Step("collection", ["make", "collection"], essential=True),
+        Step("lab-image", ["make", "lab-image"], essential=True),
         Step("contract", ["make", "contract"], needs_tests=True, alongside=True),
         Step("lint", ["make", "lint"], evidence=r"Passed: 0 failure\(s\), 0 warning\(s\) in [1-9]\d* files",
              alongside=True),
@@ -87,19 +95,21 @@ def steps():
              alongside=True),
         Step("sanity-2.18", ["make", "sanity-2.18"], evidence=r'Running sanity test "validate-modules"',
              limit=20 * MINUTES, alongside=True),
-        Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
-             limit=20 * MINUTES),
-        Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES,
+        Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES, lab=True,
              evidence=r"(?m)^faults: cases=[1-9]\d* kills=[1-9]\d* deliveries=[1-9]\d* failed=0 exposure=0$"),
     ]
+    control = Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
+                   limit=20 * MINUTES, lab=True)
     scenarios = sorted(path.parent.name for path in REPOSITORY.glob("molecule/*/molecule.yml"))
     if not scenarios:
         # Not nothing: a step that fails, so that scenarios which got lost are noticed.
         return [*listed, Step("molecule", ["make", "molecule"], needs_tests=True)]
-    return listed + [
-        Step(f"molecule-{name}", ["make", "molecule", f"SCENARIO={name}"], evidence=r"PLAY RECAP|\d+ passed",
-             limit=25 * MINUTES)
-        for name in scenarios
+    return [
+        *listed,
+        *(Step(f"molecule-{name}", ["make", "molecule", f"SCENARIO={name}"], evidence=r"PLAY RECAP|\d+ passed",
+               limit=25 * MINUTES, lab=True) for name in scenarios),
+        # The shortest at the end, so that no lane is left with much.
+        control,
     ]
 
 
@@ -177,12 +187,17 @@ def stop(process):
             continue
 
 
-def run(step):
-    """Run one step and say how it went (Result)."""
+def run(step, apart=False):
+    """Run one step and say how it went (Result).
+
+    :param apart: in a world of its own (bool).
+    """
     junit, log = LOGS / f"{step.name}.xml", LOGS / f"{step.name}.log"
     junit.unlink(missing_ok=True)
     start = time.monotonic()
-    returncode = execute(["nice", *step.command] if step.alongside else step.command, log, step.limit)
+    # Senders and their judge must not be kept waiting by what computes.
+    command = ["nice", *step.command] if step.alongside else step.command
+    returncode = execute(world.command(step.name, command) if apart else command, log, step.limit)
     seconds = time.monotonic() - start
     text = log.read_text(encoding="utf-8", errors="replace")
     counts = counts_of_junit(junit) if junit.exists() else counts_of_log(text)
@@ -221,8 +236,7 @@ def closing_line(results):
 def run_all(chosen):
     """Run the steps (list of Step); the results, also of those that could not run (list of Result).
 
-    Steps with a lab run one after the other: there is one lab. They mostly wait, so those that only compute run beside
-    them, one at a time and with less right to the processor: senders and their judge must not be kept waiting.
+    Where the machine does not allow worlds there is one lab, and steps with a lab run one after the other.
     """
     results, missing = {}, ""
     for step in chosen:
@@ -233,23 +247,33 @@ def run_all(chosen):
     if missing:
         results.update({step.name: Result(step, Counts(), 0.0, f"not run: {missing} failed") for step in rest})
     else:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = {step.name: pool.submit(report, step) for step in rest if step.alongside}
-            try:
-                results.update({step.name: report(step) for step in rest if not step.alongside})
-                results.update({name: future.result() for name, future in futures.items()})
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in list(RUNNING):
-                    stop(process)
-                raise
+        if any(step.lab for step in rest) and world.possible():
+            with world.room():
+                results.update(side_by_side(rest, LANES))
+        else:
+            results.update(side_by_side(rest, 1))
     return [results[step.name] for step in chosen]
 
 
-def report(step):
+def side_by_side(chosen, lanes):
+    """Run steps with so many labs at a time; each in a world of its own, if more than one (dict of Result by name)."""
+    with ThreadPoolExecutor(AT_ONCE) as computing, ThreadPoolExecutor(lanes) as labs:
+        futures = {step.name: labs.submit(report, step, lanes > 1) if step.lab else computing.submit(report, step)
+                   for step in chosen}
+        try:
+            return {name: future.result() for name, future in futures.items()}
+        except KeyboardInterrupt:
+            for pool in (computing, labs):
+                pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(RUNNING):
+                stop(process)
+            raise
+
+
+def report(step, apart=False):
     """Run one step and say it (Result)."""
     print(f"{step.name} ...", flush=True)
-    result = run(step)
+    result = run(step, apart)
     with SAYING:
         print(f"{step.name}: {'FAILED, ' + result.reason if result.reason else 'ok'} in {result.seconds:.0f} s",
               flush=True)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -86,4 +87,40 @@ def test_no_scenario_is_a_failure(run_all):
     assert run_all.steps()[-1].name == "molecule" and run_all.steps()[-1].needs_tests
     (run_all.REPOSITORY / "molecule" / "rekey").mkdir(parents=True)
     (run_all.REPOSITORY / "molecule" / "rekey" / "molecule.yml").touch()
-    assert run_all.steps()[-1].command == ["make", "molecule", "SCENARIO=rekey"]
+    assert ["make", "molecule", "SCENARIO=rekey"] in [step.command for step in run_all.steps() if step.lab]
+
+
+_MEET = """
+import pathlib, sys, time
+here, other = map(pathlib.Path, sys.argv[1:])
+here.touch()
+deadline = time.monotonic() + 20
+while not other.exists():
+    assert time.monotonic() < deadline
+    time.sleep(0.05)
+"""
+
+
+def _who_meet(run_all, tmp_path, **more):
+    """Two steps that pass only if they run at the same time."""
+    files = [str(tmp_path / "one"), str(tmp_path / "two")]
+    return [run_all.Step(name, [sys.executable, "-c", _MEET, *order], **more)
+            for name, order in (("one", files), ("two", files[::-1]))]
+
+
+def test_two_labs_run_side_by_side_each_in_its_world(run_all, monkeypatch, tmp_path):
+    worlds = []
+    monkeypatch.setattr(run_all.world, "possible", lambda: True)
+    monkeypatch.setattr(run_all.world, "room", contextlib.nullcontext)
+    monkeypatch.setattr(run_all.world, "command", lambda name, command: worlds.append(name) or command)
+    assert [result.reason for result in run_all.run_all(_who_meet(run_all, tmp_path, lab=True))] == ["", ""]
+    assert sorted(worlds) == ["one", "two"]
+
+
+def test_where_there_are_no_worlds_labs_run_one_after_the_other(run_all, monkeypatch):
+    apart = []
+    monkeypatch.setattr(run_all.world, "possible", lambda: False)
+    monkeypatch.setattr(run_all, "side_by_side", lambda chosen, lanes: apart.append(lanes) or {
+        step.name: run_all.Result(step, run_all.Counts(), 0.0, "") for step in chosen})
+    run_all.run_all([_step(run_all, "", lab=True)])
+    assert apart == [1]

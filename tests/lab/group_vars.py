@@ -13,6 +13,10 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from machine import BUILD
+
 
 def variables(lab):
     """The variables (dict) for a lab described by the dict of lab.json."""
@@ -46,4 +50,4 @@ def write(lab_file):
 
 
 if __name__ == "__main__":
-    print(write(sys.argv[1]))
+    print(write(BUILD / "lab.json"))

@@ -19,7 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 LAB = pathlib.Path(__file__).resolve().parent
 REPO = LAB.parent.parent
-BUILD = REPO / "build" / "lab"
+# Where another lab than the machine's own has its files (world.py).
+PLACE = "DANE_LAB_PLACE"
+BUILD = pathlib.Path(os.environ.get(PLACE) or REPO / "build" / "lab")
 LOCK = "\0mailops-dane-lab"
 HELD = "DANE_LAB_HELD"
 PACKAGES = (

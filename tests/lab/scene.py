@@ -86,7 +86,7 @@ class Stage:
         self.witness = None
         self.played = 0
         self.began = time.monotonic()
-        self.lab_file = ROOT / "build" / "lab" / "lab.json"
+        self.lab_file = machine.BUILD / "lab.json"
         self.about = None
         self.lab = None
 
