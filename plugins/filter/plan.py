@@ -10,7 +10,7 @@ import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _plan
+from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _notify, _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
 
 
@@ -134,6 +134,7 @@ class FilterModule:
             "dane_key_lifetime": _plan.key_lifetime,
             "dane_impossible_ages": _plan.impossible_ages,
             "dane_impossible_authenticator": _certbot.impossible_authenticator,
+            "dane_impossible_notifications": _notify.impossible_notifications,
             "dane_certbot_objections": _certbot.objections,
             "dane_authenticator_arguments": _certbot.authenticator_arguments,
             "dane_key_arguments": _certbot.key_arguments,

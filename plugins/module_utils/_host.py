@@ -21,7 +21,7 @@ import os
 import sys
 import time
 
-from . import _age, _chain, _dns, _gate, _options
+from . import _age, _chain, _dns, _gate, _notify, _options
 from ._errors import ChainError, DaneError, DnsError, RefusedError
 from ._rollover import Chain, may_deploy
 from ._waivers import parse_waivers, waive_servers
@@ -50,27 +50,56 @@ def main(arguments=None):
     why.add_argument("--json", action="store_true", help="the same as JSON")
     commands.add_parser("check", help="whether the chain file may be presented, by the ledger (for ExecStartPre)")
     options = parser.parse_args(arguments)
+    if options.command in ("renew", "look"):
+        return _unattended(options)
     try:
         unit = read_configuration(options.config)
         if options.command == "status":
             say(json_status(unit) if options.json else text_status(unit, time.time()))
-            return 0
-        if options.command == "why":
+        elif options.command == "why":
             found = why_of(unit, options.what, time.time())
             say(json.dumps(found, indent=1) if options.json else "\n".join(found))
-            return 0
-        if options.command == "check":
+        else:
             say(check(unit, time.time()))
-            return 0
-        lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
-        say(renew(unit, lineage, keep_look=options.command == "look"))
         return 0
-    except DaneError as exc:
-        say(f"dane-gate: {exc.message}", sys.stderr)
-    except OSError as exc:
-        # A directory where a file should be, or somebody who is not root.
-        say(f"dane-gate: Cannot {options.command}: {exc}", sys.stderr)
+    except (DaneError, OSError) as exc:
+        _say_failure(options.command, exc)
     return 1
+
+
+def _unattended(options):
+    """Renew or look, and tell people how that ended: nobody may be there to read it."""
+    unit, failure, settled = None, None, False
+    try:
+        unit = read_configuration(options.config)
+        lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
+        text, settled = renew(unit, lineage, keep_look=options.command == "look")
+        say(text)
+    except Exception as exc:
+        failure = exc
+        _say_failure(options.command, exc)
+    _tell(options.config, _notify.Run(options.command, unit, failure, settled))
+    if failure is not None and not isinstance(failure, (DaneError, OSError)):
+        raise failure
+    return 1 if failure else 0
+
+
+def _tell(path, run):
+    try:
+        problems = _notify.tell(_notify.Settings.read(path), run, time.time())
+    except Exception as exc:
+        # What has been served, or refused, stays so.
+        problems = [f"Cannot tell anybody: {type(exc).__name__}: {exc}"]
+    for problem in problems:
+        say(f"dane-gate: {problem}", sys.stderr)
+
+
+def _say_failure(command, failure):
+    if isinstance(failure, DaneError):
+        say(f"dane-gate: {failure.message}", sys.stderr)
+    elif isinstance(failure, OSError):
+        # A directory where a file should be, or somebody who is not root.
+        say(f"dane-gate: Cannot {command}: {failure}", sys.stderr)
 
 
 def say(text, stream=None):
@@ -87,19 +116,23 @@ def read_configuration(path):
         with open(path, encoding="utf-8") as stream:
             unit = json.load(stream, object_pairs_hook=_gate._each_once)
     except OSError as exc:
-        raise DaneError(f"Cannot read {path!r}: {exc.strerror}; the certbot role of mailops.dane writes it") from exc
+        raise _unusable(f"Cannot read {path!r}: {exc.strerror}; the certbot role of mailops.dane writes it") from exc
     except (ValueError, RecursionError) as exc:
-        raise DaneError(f"Cannot read {path!r}: {exc!s:.200}; run enable.yml again, which writes it anew") from exc
+        raise _unusable(f"Cannot read {path!r}: {exc!s:.200}; run enable.yml again, which writes it anew") from exc
     found = unit if isinstance(unit, dict) else {}
     wrong = sorted(part for part, kind in WANTED.items() if not isinstance(found.get(part), kind))
     if wrong:
-        raise DaneError(f"Cannot use {path!r}: {', '.join(wrong)} is missing or malformed; run enable.yml again")
+        raise _unusable(f"Cannot use {path!r}: {', '.join(wrong)} is missing or malformed; run enable.yml again")
     try:
         _check(unit)
     except (DaneError, KeyError, TypeError, ValueError, AttributeError) as exc:
         cause = f"{exc} is missing or unknown" if isinstance(exc, KeyError) else f"{exc!s:.500}"
-        raise DaneError(f"Cannot use {path!r}: {cause}; run enable.yml again") from exc
+        raise _unusable(f"Cannot use {path!r}: {cause}; run enable.yml again") from exc
     return unit
+
+
+def _unusable(message):
+    return DaneError(message, reason="configuration")
 
 
 def _check(unit):
@@ -116,6 +149,7 @@ def _check(unit):
             raise ValueError(f"{path!r:.100} is no absolute path")
     if not unit["names"] or not unit["services"]:
         raise ValueError("names or services is empty")
+    _notify.Settings.of(unit)
     for name in unit["names"]:
         for service in unit["services"]:
             owner_name(name, service["port"])
@@ -130,18 +164,18 @@ def renew(unit, renewed="", keep_look=False):
 
     :param unit: see :func:`read_configuration`. :param renewed: the lineage that certbot names; empty: whichever it is.
     :param keep_look: note the look in the ledger even if nothing is to be deployed.
-    :returns: a sentence for the journal.
+    :returns: a sentence for the journal, and whether what is served is now the newest certificate of its key (tuple).
     :raises DaneError: refused or failed; the old chain is served.
     """
     if renewed and os.path.realpath(renewed) not in map(os.path.realpath, unit["lineages"]):
-        return f"{renewed} is not a lineage of this mail host's chain: nothing to do"
+        return f"{renewed} is not a lineage of this mail host's chain: nothing to do", False
     looks, problem = _looks(unit)
     if keep_look and looks:
         _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
     served = _gate.spki_of_file(unit["chain_file"])
     current = _current(unit, served)
     if renewed and os.path.realpath(renewed) != os.path.realpath(current):
-        return f"{renewed} has another key than the one that is served: nothing to do before a rekey"
+        return f"{renewed} has another key than the one that is served: nothing to do before a rekey", False
     candidate = os.path.join(unit["state_dir"], "renewed.pem")
     _gate.write_private(candidate, _assemble(current, unit["names"]))
     try:
@@ -161,7 +195,7 @@ def renew(unit, renewed="", keep_look=False):
     if keep_look and problem:
         # Unseen, the ledger would grow old, and one day a renewal is refused.
         raise DnsError(f"Cannot look: {problem}; {unit['service']} {what}")
-    return said
+    return said, True
 
 
 def _current(unit, served):
@@ -183,7 +217,7 @@ def _current(unit, served):
     raise RefusedError(
         f"Cannot renew: no lineage has key {served[:16]}, which {unit['chain_file']} holds: "
         f"{', '.join(found) or 'there is none'}. The old chain stays in service. If the key was changed by hand, let "
-        "rekey.yml bring in a new one")
+        "rekey.yml bring in a new one", reason="key")
 
 
 def _without_dns(problem):

@@ -13,7 +13,8 @@ import sys
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",
-    "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_host",
+    "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_notify",
+    "_host",
 )
 PURE = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",

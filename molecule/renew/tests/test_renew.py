@@ -18,12 +18,19 @@ import pytest
 # Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
 BEFORE, AFTER = 11.0, 7.0
 UNIT = "/etc/mailops-dane/unit.json"
+METRICS = "/var/lib/prometheus/node-exporter/mailops_dane.prom"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def windows(play, stage):
+def windows(play, stage, mail):
     """Both hosts under DANE, senders delivering, the witness watching; the windows that are judged ({name: [from, to]})."""
-    play("enable", "-e", json.dumps({"dane_hook_resolvers": [stage.about["resolver"]["ipv4"]]}))
+    for host in mail.values():
+        assert host.run("mkdir", "-p", METRICS.rpartition("/")[0]).code == 0
+        # The mail hosts of the lab throw all mail away; that to root is kept.
+        assert host.run("postconf", "-e", "myorigin=$myhostname",
+                        f"transport_maps=inline:{{root@{host.host.name}=local}}").code == 0
+    play("enable", "-e", json.dumps({
+        "dane_hook_resolvers": [stage.about["resolver"]["ipv4"]], "dane_metrics_file": METRICS}))
     stage.watch()
     start = stage.deliver()
     time.sleep(BEFORE)
@@ -49,6 +56,19 @@ def what_comes_before(request, story):
 def others(records, host):
     """What every server has at the owner name of a host: a set of tuples of records."""
     return {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
+
+
+def mails(host):
+    """The subjects of the mails that root has (list of str)."""
+    said = host.run("grep", "-h", "^Subject: ", "/var/mail/root")
+    return [line.partition(" ")[2] for line in said.text.splitlines()] if said.code == 0 else []
+
+
+def refusals(host):
+    """The reasons that the metrics name, and no reason that they do not (list of str)."""
+    said = host.run("grep", "^mailops_dane_refused{", METRICS)
+    assert said.code == 0 and said.text.count("\n") > 5
+    return [line.split('"')[1] for line in said.text.splitlines() if line.endswith(" 1")]
 
 
 def test_nothing_to_do(mail):
@@ -134,6 +154,25 @@ def test_a_key_that_somebody_changed_by_hand_is_not_served(mail, lab):
     assert host.untouched() == before
 
 
+def test_root_and_the_monitoring_hear_of_it_once(mail, stage):
+    """By the mail host's own Postfix, which goes on serving the old chain."""
+    told, other = mail["mx1"], mail["mx2"]
+    stage.wait_for(lambda: mails(told), 60, "a mail to root")
+    text = " ".join(told.run("cat", "/var/mail/root").text.split())
+    assert f"Cannot renew: no lineage has key {told.served().spki[:16]}" in text
+    assert f"is served, with key {told.served().spki[:16]}. Its certificate lasts until 20" in text
+    assert f"ansible-playbook mailops.dane.rekey -l {told.host.name}" in text
+    # certbot, a look and certbot's timer were refused for the same reason.
+    assert mails(told) == [f"{told.host.name}: dane-gate renew refused (key)"]
+    assert refusals(told) == ["key"]
+    # Earlier, its look saw no DNS.
+    stage.wait_for(lambda: mails(other), 60, "a mail to root")
+    assert mails(other) == [f"{other.host.name}: dane-gate look failed (dns)"]
+    assert refusals(other) == []
+    ends = told.run("grep", "^mailops_dane_certificate_not_after_timestamp_seconds ", METRICS).text.split()[1]
+    assert float(ends) > time.time()
+
+
 def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, records, windows):
     """mx1 has a key of somebody's making beside the one that it serves; certbot's timer comes to mx2 meanwhile."""
     time.sleep(AFTER)
@@ -144,7 +183,7 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
     before = {short: host.served() for short, host in mail.items()}
     with ThreadPoolExecutor() as pool:
         running = pool.submit(play, "rekey")
-        stage.wait_for(lambda: running.done() or any(len(texts) == 2 for texts in others(records, two)), 90,
+        stage.wait_for(lambda: running.done() or any(len(texts) == 2 for texts in others(records, two)), 400,
                        "a second record of mx2")
         said = two.renew()
         meanwhile, waiting = two.served(), not running.done()
@@ -159,6 +198,7 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
         assert others(records, host) == {(f"3 1 1 {after.spki}",)}
         assert host.ledger()["operation"] is None
         assert host.gate("look").code == 0
+        assert refusals(host) == []
     reuse = one.run("grep", "-h", "reuse_key", "-r", "/etc/letsencrypt/renewal").text.splitlines()
     assert len(reuse) == 2 and set(reuse) == {"reuse_key = True"}
     time.sleep(AFTER)

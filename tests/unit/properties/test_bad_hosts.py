@@ -12,7 +12,7 @@ import time
 
 import pki
 import pytest
-from ansible_collections.mailops.dane.plugins.module_utils import _gate, _host, _options, _probe
+from ansible_collections.mailops.dane.plugins.module_utils import _gate, _host, _notify, _options, _probe
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Timing
 from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_waivers
 from hostile import ODD, changed, check_message, examples, hand_edited, json_values, odd, places, refusal_or
@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 UNIT = {
     "addresses": {pki.NAME: ["192.0.2.1", "2001:db8::1"]}, "chain_file": "/etc/postfix/dane.pem",
     "dns": {"resolver": ["192.0.2.53"], "query_timeout": 2.0, "ip_versions": [4, 6], "extra_servers": []},
-    "handshake_timeout": 60, "lineages": ["/etc/letsencrypt/live/a", "/etc/letsencrypt/live/b"], "names": [pki.NAME],
+    "notify": {"to": ["root"], "metrics_file": "/var/lib/x/dane.prom", "host": "mx1"}, "handshake_timeout": 60,
+    "lineages": ["/etc/letsencrypt/live/a", "/etc/letsencrypt/live/b"], "names": [pki.NAME],
     "service": "postfix", "services": [{"port": 25, "starttls": "smtp"}], "state_dir": "/var/lib/mailops-dane",
     "timing": Timing()._asdict(),
     "waive": [{"what": "server", "name": "192.0.2.1", "until": "2999-12-31", "reason": "gone"}],
@@ -55,6 +56,7 @@ def usable(unit):
     assert _options.timing(unit["timing"]).lifetime(10) > 0
     assert all(isinstance(waiver.until, float) for waiver in parse_waivers(unit.get("waive")))
     refusal_or(_host._endpoints, unit)
+    _notify.Settings.of(unit)
     time.time() + unit["handshake_timeout"]
     assert all(isinstance(path, str) and path.startswith("/") for path in unit["lineages"])
 

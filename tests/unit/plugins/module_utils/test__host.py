@@ -18,7 +18,7 @@ import time
 
 import pki
 import pytest
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _host
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _host, _notify
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DnsError
 from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger, Operation
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
@@ -74,6 +74,9 @@ class Host:
         monkeypatch.setattr(_host._dns, "addresses_of", self.dns_addresses)
         monkeypatch.setattr(_gate._probe, "look", self.handshakes)
         monkeypatch.setattr(_gate, "_run", self.run_command)
+        # For a unit that cannot be read.
+        monkeypatch.setattr(_notify, "SENDMAIL", "/bin/true")
+        monkeypatch.setattr(_notify, "STATE_DIR", str(self.state))
         monkeypatch.delenv("RENEWED_LINEAGE", raising=False)
 
     # ---- the world
