@@ -43,9 +43,9 @@ def views(hosts, enabling=False):
     return _plan.views(hosts, time.time(), enabling)
 
 
-def decide(hosts, mode="auto"):
+def decide(hosts, mode="auto", reason="routine"):
     """See ``_plan.decide``."""
-    return _plan.decide(hosts, mode, time.time())
+    return _plan.decide(hosts, mode, time.time(), reason)
 
 
 def schedule(hosts, mode):
@@ -101,8 +101,10 @@ def only(mapping, keys):
 
 
 def lineage(result):
-    """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "made"}`` (``3 1 1`` data, epoch)."""
-    return {"lineage": result["item"]["item"], "spki": result["public_key_fingerprints"]["sha256"].replace(":", ""),
+    """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "spki512", "made"}`` (data of ``3 1 1``
+    and ``3 1 2``, epoch)."""
+    digests = {name: text.replace(":", "") for name, text in result["public_key_fingerprints"].items()}
+    return {"lineage": result["item"]["item"], "spki": digests["sha256"], "spki512": digests["sha512"],
             "made": result["item"]["stat"]["mtime"]}
 
 
@@ -130,6 +132,11 @@ class FilterModule:
             "dane_owners": _plan.owners,
             "dane_decide": decide,
             "dane_schedule": schedule,
+            "dane_gives_up": _plan.gives_up,
+            "dane_burnt": _plan.burnt,
+            "dane_warning": _plan.warning,
+            "dane_until": _plan.until,
+            "dane_standby_lineage": _plan.standby_lineage,
             "dane_duration": _plan.duration,
             "dane_key_lifetime": _plan.key_lifetime,
             "dane_impossible_ages": _plan.impossible_ages,

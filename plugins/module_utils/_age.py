@@ -11,6 +11,9 @@ certificates from a lineage (2.11 and 5.0 keep the last five beside the one in u
 key younger with every renewal. So that one certificate is kept, beside the ledger.
 
 It is the least age: of a key that was in use before, with certificates that are gone, nobody knows more.
+
+A standby key lies ready for a year before it is served, and that year wears nothing out. So a key that is found in the
+chain file of a host which served another one when it was last looked at counts from that look on.
 """
 
 from __future__ import annotations
@@ -18,35 +21,67 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import time
 
 from . import _chain, _gate
 from ._errors import ChainError
 
 
-def known_since(state_dir, chain_file, lineages, write=True):
-    """Since when the key in the chain file is known.
+def known_since(state_dir, chain_file, lineages, write=True, clock=time.time):
+    """Since when the key in the chain file is known to be served.
 
     :param state_dir: the directory of the ledger; the first certificate is kept below it.
     :param chain_file: the file that the daemon reads. :param lineages: certbot's directories ``live/NAME``.
-    :param write: False keeps nothing (check mode).
+    :param write: False keeps nothing (check mode). :param clock: gives the time (epoch seconds).
     :returns: epoch seconds (int), or None: there is no chain file, or no certificate in it.
     :raises LedgerError: the certificate could not be kept.
     """
     served = _leaf(chain_file)
     if served is None:
         return None
-    kept = first_certificate(state_dir, _chain.spki_digest(served.spki))
+    spki = _chain.spki_digest(served.spki)
+    kept, stamp = first_certificate(state_dir, spki), _stamp(state_dir, spki)
+    since = _stamped(stamp, clock())
+    if since is None and _replaced_another(state_dir, spki):
+        since = int(clock())
+        if write:
+            _gate.keep(stamp, f"{since}\n".encode())
     places = [kept] + [path for lineage in lineages for path in _certificates_of(lineage)]
     same_key = [served] + [leaf for leaf in map(_leaf, places) if leaf is not None and leaf.spki == served.spki]
     first = min(same_key, key=lambda leaf: leaf.not_before)
     if write and _leaf(kept) != first:
         _gate.keep(kept, first.pem().encode())
-    return first.not_before
+    return first.not_before if since is None else since
 
 
 def first_certificate(state_dir, spki):
     """Where the first certificate of a key is kept (path). They are small, and few: none is ever removed."""
     return os.path.join(state_dir, "first", spki + ".pem")
+
+
+def keys_of(lineages):
+    """The keys of the newest certificates in certbot's directories ``live/NAME`` (sorted list of SHA-256 digests)."""
+    leaves = [_leaf(os.path.join(lineage, "cert.pem")) for lineage in lineages]
+    return sorted({_chain.spki_digest(leaf.spki) for leaf in leaves if leaf is not None})
+
+
+def _stamp(state_dir, spki):
+    # Beside the first certificate: since when the key is served, where another one was before it.
+    return os.path.join(state_dir, "first", spki + ".served")
+
+
+def _stamped(path, now):
+    with contextlib.suppress(OSError, ValueError):
+        with open(path, encoding="ascii") as stream:
+            # A clock that was ahead for a while must not make a key young for ever.
+            return min(int(stream.read(20)), int(now))
+    return None
+
+
+def _replaced_another(state_dir, spki):
+    first = os.path.join(glob.escape(state_dir), "first", "*.pem")
+    known = {os.path.basename(path)[:-len(".pem")] for path in glob.glob(first)}
+    return bool(known) and spki not in known
 
 
 def _certificates_of(lineage):

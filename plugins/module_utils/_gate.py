@@ -38,6 +38,8 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 LOCK_SECONDS = 60
 CLOCK_SECONDS = 60
 COMMAND_SECONDS = 60
+# Which playbook completes an operation of this kind, where it has another name.
+PLAYBOOKS = {"compromise": "rekey"}
 # A daemon with several processes may answer with the old chain once and the new one next.
 HANDSHAKES = 5
 
@@ -303,7 +305,7 @@ def _operation(now_open, wanted):
     if now_open and now_open.id != wanted.id:
         raise LedgerError(
             f"Cannot begin operation {wanted.id!r} ({wanted.kind}): operation {now_open.id!r} ({now_open.kind}) is open; "
-            f"run {now_open.kind}.yml again to complete it")
+            f"run {PLAYBOOKS.get(now_open.kind, now_open.kind)}.yml again to complete it")
     if now_open and now_open.target_spki and wanted.target_spki != now_open.target_spki:
         raise LedgerError(
             f"Cannot change the key of operation {now_open.id!r} from {now_open.target_spki[:16]} to "

@@ -11,6 +11,7 @@ A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``host``, ``active`` (takes part in this run), ``owners`` (owner names), ``combinations`` (text, to keep published),
 ``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``file_spki`` (the key in its chain file),
 ``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None),
+``replay_until`` (epoch seconds of the last signature seen over its records, or 0),
 ``key_since`` (epoch seconds of the first certificate known of that key, or None), ``key_max_age`` (seconds) and
 ``key_spread`` (per cent of it), ``issuer_pool`` (records of issuers, text, to publish ahead).
 """
@@ -32,6 +33,9 @@ from ._tlsa import DANE_EE, DANE_TA, FULL, SPKI, Combination, Record, owner_name
 # certbot renews when a third of a certificate's life is left.
 RENEWED_BEFORE_END = 3
 
+# The kind of an operation that trusts no key that lay on the host before it began.
+COMPROMISE = "compromise"
+
 
 class PlanError(DaneError):
     """The run cannot begin as it was asked for."""
@@ -50,7 +54,7 @@ def unknown_options(given, known):
     return found
 
 
-def decide(hosts, mode="auto", now=None):
+def decide(hosts, mode="auto", now=None, reason="routine"):
     """Which hosts take part in a rekey, and with which operation.
 
     A run that finds an operation open completes it and starts none, so that a plain re-run after an interruption does
@@ -60,10 +64,15 @@ def decide(hosts, mode="auto", now=None):
     :param mode: ``auto``; ``new`` begins an operation on the idle hosts as well; ``abandon`` begins one on all; ``due``
         begins one on those idle hosts whose key is due (:func:`due_at`), whatever is open on others.
     :param now: the time (epoch seconds), for ``due``.
+    :param reason: ``compromise``: somebody else may have the keys on these hosts. An operation that is open for another
+        reason is then given up, because the key that it is about lies there, too.
     :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
-    :raises PlanError: a host that was never enabled.
+    :raises PlanError: a host that was never enabled, or a compromise that is to wait until keys are due.
     """
-    operations = {host["host"]: None if mode == "abandon" else host["ledger"]["operation"] for host in hosts}
+    if reason == COMPROMISE and mode == "due":
+        raise PlanError("Cannot wait for due keys when keys are compromised: run without dane_rekey=due, and with -l for the "
+                        "hosts concerned")
+    operations = {host["host"]: None if gives_up(host, mode, reason) else host["ledger"]["operation"] for host in hosts}
     for host in hosts:
         ledger = Ledger.from_dict(host["ledger"])
         missing = [owner for owner in host["owners"] if not ledger.published_at(owner)]
@@ -75,6 +84,82 @@ def decide(hosts, mode="auto", now=None):
     else:
         begin = set(operations) if mode != "auto" or not any(operations.values()) else set()
     return {name: operation or ("new" if name in begin else None) for name, operation in operations.items()}
+
+
+def gives_up(host, mode, reason):
+    """Whether an operation that is open on a host is given up (bool), by the arguments of :func:`decide`."""
+    operation = host["ledger"]["operation"]
+    return mode == "abandon" or (reason == COMPROMISE and bool(operation) and operation["kind"] != COMPROMISE)
+
+
+def burnt(host, reason, lineage_keys):
+    """The keys of a host that are never to be served or published from now on, though none of them was served yet.
+
+    That of the operation that is given up; and when the host is compromised, whatever lies ready there. What is served goes
+    on being served until its successor is in every cache: else nobody who verifies could deliver. It is retired then.
+
+    :param lineage_keys: the keys of the host's lineages (list of digests).
+    :returns: sorted list of digests, for the ledger to retire.
+    """
+    operation = host["ledger"]["operation"] or {}
+    lying_there = {operation.get("target_spki", ""), *(lineage_keys if reason == COMPROMISE else ())}
+    presented = {chain.spki for chain in Ledger.from_dict(host["ledger"]).chains.presented()}
+    return sorted(lying_there - presented - {host.get("file_spki", ""), ""})
+
+
+def expected_wait(host, hosts):
+    """How long a new key of a host has to wait for caches at least, from when every server has its record (seconds)."""
+    timing = Timing(**host["timing"])
+    ttls = [version.ttl for owner in host["owners"] for version in memory(hosts, owner).served()]
+    return timing.lifetime(max([host["ttl"], *ttls]))
+
+
+def warning(hosts, decision, reason):
+    """What is said before the keys of compromised hosts are changed: a sentence for each host (list of str).
+
+    :param decision: what :func:`decide` gave. :param reason: as there.
+    """
+    told = []
+    for host in hosts:
+        operation = decision[host["host"]]
+        kind = reason if operation == "new" else (operation or {}).get("kind")
+        if kind != COMPROMISE:
+            continue
+        wait = expected_wait(host, hosts)
+        told.append(
+            f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]} is compromised, and so is every key that lies "
+            "ready on the host. A new one is made, and it is served as soon as its record is in every cache: "
+            f"{wait / 60:.0f} min after the last server has it at the earliest. Until then the compromised key is served, "
+            "because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
+            f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
+    return sorted(told)
+
+
+def until(host):
+    """When the last signature ends that was seen over the records of a host (UTC, ``2026-12-31 23:59``; str)."""
+    ends = host.get("replay_until")
+    if not ends:
+        return "a time that is not known"
+    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ends):%Y-%m-%d %H:%M} UTC"
+
+
+def standby_lineage(keys, host):
+    """The lineage with the standby key of a host (str), empty when there is none.
+
+    It is one that was never served, and whose record is published: by us, or, should the ledger be lost, by whoever signs
+    the zone. The mere age of a key says nothing: it may have been served before the ledger began.
+
+    :param keys: the lineages that exist: ``{"lineage", "spki", "spki512", "made"}``.
+    """
+    ledger = Ledger.from_dict(host["ledger"])
+    published = {(record.combination, record.data) for owner in host["owners"] for records in (
+        ledger.published_at(owner), *(version.records for version in ledger.name(owner).served())) for record in records}
+    used = ledger.retired | {chain.spki for chain in ledger.chains.presented()} | {host.get("file_spki", "")}
+    for key in keys:
+        on_key = {(Combination(DANE_EE, SPKI, 1), key["spki"]), (Combination(DANE_EE, SPKI, 2), key["spki512"])}
+        if key["spki"] not in used and on_key & published:
+            return key["lineage"]
+    return ""
 
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}

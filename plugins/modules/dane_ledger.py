@@ -138,7 +138,8 @@ options:
   lineages:
     description:
       - certbot's directories C(live/NAME), which may hold the first certificate of the key in O(chain_file).
-      - With it RV(key_since) is returned, and the first certificate of that key is kept beside the ledger.
+      - With it RV(key_since) and RV(lineage_keys) are returned, and the first certificate of that key is kept beside
+        the ledger.
     type: list
     elements: path
   service:
@@ -195,8 +196,14 @@ key_since:
   description:
     - Since when the key in O(chain_file) is known, in seconds since the epoch - the beginning of the first certificate for
       it in O(chain_file), in O(lineages), or kept beside the ledger. V(null) when there is no certificate.
+    - Of a key that took the place of another one, the first call that found it there.
   returned: O(lineages) is given
   type: int
+lineage_keys:
+  description: SHA-256 digests of the keys of the certificates in O(lineages).
+  returned: O(lineages) is given
+  type: list
+  elements: str
 objections:
   description: Why the O(service) would not present O(chain_file) and nothing else.
   returned: success
@@ -257,8 +264,10 @@ def main():
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
         # Before anything is noted: what cannot be read fails here.
         file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
-        age = {} if params["lineages"] is None else {"key_since": _age.known_since(
-            os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode)}
+        age = {} if params["lineages"] is None else {
+            "key_since": _age.known_since(
+                os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode),
+            "lineage_keys": _age.keys_of(params["lineages"])}
         ledger, changed, lost = _gate.note(
             params["path"], _options.timing(params["timing"]), looks=params["looks"], memories=params["memories"],
             nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],

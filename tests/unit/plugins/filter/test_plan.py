@@ -69,8 +69,9 @@ def test_only():
 
 
 def test_lineage():
-    result = {"item": {"item": "mail-2", "stat": {"mtime": 12.5}}, "public_key_fingerprints": {"sha256": "ab:cd:01"}}
-    assert FILTERS["dane_lineage"](result) == {"lineage": "mail-2", "spki": "abcd01", "made": 12.5}
+    result = {"item": {"item": "mail-2", "stat": {"mtime": 12.5}}, "public_key_fingerprints": {
+        "md5": "00", "sha256": "ab:cd:01", "sha512": "ef:02"}}
+    assert FILTERS["dane_lineage"](result) == {"lineage": "mail-2", "spki": "abcd01", "spki512": "ef02", "made": 12.5}
 
 
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):

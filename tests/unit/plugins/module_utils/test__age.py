@@ -116,10 +116,45 @@ def test_in_check_mode_nothing_is_kept(host):
     assert host.serve(leaf(10)).since(write=False) == since(10) and not host.state.exists()
 
 
-def test_after_a_rekey_the_age_is_that_of_the_new_key(host):
+def test_a_key_that_took_the_place_of_another_counts_from_when_it_was_found_there(host):
+    """A standby's certificate is as old as the rekey before."""
     host.issue(leaf(300)).serve(leaf(300)).since()
-    assert host.serve(leaf(1, "B")).since() == since(1)
-    assert host.serve(leaf(20)).since() == since(300)
+    host.issue(leaf(290, "B"))
+    first, later = since(0) + 7.9, since(-400)
+    assert host.serve(leaf(290, "B")).since(clock=lambda: first) == since(0) + 7
+    assert host.issue(leaf(1, "B")).serve(leaf(1, "B")).since(clock=lambda: later) == since(0) + 7
+    assert host.since(clock=lambda: later, write=False) == since(0) + 7
+    os.unlink(_age.first_certificate(str(host.state), _chain.spki_digest(pki.spki(pki.key("B")))))
+    assert host.since(clock=lambda: later) == since(0) + 7
+    assert host.serve(leaf(20)).since(clock=lambda: later) == since(300)
+
+
+def test_in_check_mode_a_key_that_took_the_place_of_another_is_not_noted(host):
+    host.serve(leaf(300)).since()
+    assert host.serve(leaf(290, "B")).since(clock=lambda: since(0), write=False) == since(0)
+    assert host.since(clock=lambda: since(-5)) == since(-5)
+
+
+def test_a_clock_that_was_ahead_makes_no_key_young_for_ever(host):
+    host.serve(leaf(300)).since()
+    host.serve(leaf(290, "B")).since(clock=lambda: since(-900))
+    assert host.since(clock=lambda: since(-2)) == since(-2)
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"soon\n", b"\xff"])
+def test_a_stamp_that_cannot_be_read_says_nothing(host, spoilt):
+    host.serve(leaf(300)).since()
+    host.serve(leaf(290, "B")).since(clock=lambda: since(0))
+    stamp, = (host.state / "first").glob("*.served")
+    assert os.stat(stamp).st_mode & 0o777 == 0o644
+    stamp.write_bytes(spoilt)
+    assert host.since() == since(290)
+
+
+def test_the_keys_of_the_lineages(host):
+    assert _age.keys_of([str(host.live)]) == []
+    host.issue(leaf(300, "old"), leaf(300), leaf(10))
+    assert _age.keys_of([str(host.live), str(host.live) + "-2"]) == [_chain.spki_digest(pki.spki(pki.key("A")))]
 
 
 @pytest.mark.parametrize("spoilt", ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])

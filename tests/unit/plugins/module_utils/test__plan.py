@@ -12,6 +12,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._errors import Ledger
 from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Version, fine
+from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, version
 
 OTHER = "_25._tcp.mx2.example.test."
@@ -79,6 +80,118 @@ def test_a_host_that_was_never_enabled_is_named():
 def test_a_ledger_that_is_none_is_named():
     with pytest.raises(LedgerError):
         _plan.decide([{**enabled(1), "ledger": {"operation": None}}])
+
+
+# ----------------------------------------------------------------------------------------------------------- compromise
+
+
+def compromised(number, **more):
+    """A host with an operation that is open because of a compromise, about key C."""
+    one = enabled(number, C)
+    one["ledger"]["operation"]["kind"] = "compromise"
+    return {**one, **more}
+
+
+def test_a_compromise_gives_up_what_was_begun_for_another_reason():
+    """Its next key lies on the same host."""
+    assert _plan.decide([enabled(1), enabled(2, B)], reason="compromise") == {"mx1": "new", "mx2": "new"}
+    assert _plan.gives_up(enabled(1, B), "auto", "compromise") and not _plan.gives_up(enabled(1, B), "auto", "routine")
+    assert not _plan.gives_up(enabled(1), "auto", "compromise")
+    assert _plan.gives_up(enabled(1, B), "abandon", "routine")
+
+
+def test_a_compromise_that_was_begun_is_completed_with_or_without_the_option():
+    for reason in ("compromise", "routine"):
+        decision = _plan.decide([enabled(1), compromised(2)], reason=reason)
+        assert decision["mx1"] is None and decision["mx2"]["target_spki"] == C.spki
+
+
+def test_a_compromise_does_not_wait_until_keys_are_due():
+    with pytest.raises(_plan.PlanError, match="without dane_rekey=due"):
+        _plan.decide([aged(1, 900)], "due", T0, "compromise")
+
+
+def test_whatever_lies_ready_on_a_compromised_host_is_burnt_but_not_what_is_served():
+    assert _plan.burnt(enabled(1), "compromise", [A.spki, B.spki]) == [B.spki]
+    assert _plan.burnt(enabled(1, C), "compromise", [A.spki, B.spki]) == sorted([B.spki, C.spki])
+    # In the chain file, and presented by nobody yet.
+    assert _plan.burnt({**enabled(1, C), "file_spki": C.spki}, "compromise", [A.spki, C.spki]) == []
+
+
+def test_of_a_rekey_that_is_abandoned_the_key_is_burnt_and_nothing_else():
+    """Else it would pass for a standby: its record is published, and it was never served."""
+    assert _plan.burnt(enabled(1, C), "routine", [A.spki, B.spki, C.spki]) == [C.spki]
+    assert _plan.burnt(enabled(1, A), "routine", [A.spki]) == [] == _plan.burnt(enabled(1), "routine", [B.spki])
+
+
+def test_a_compromise_says_how_long_it_takes_before_it_begins():
+    one = {**enabled(1), "replay_until": T0 + 14 * 86400 + 60}
+    told = _plan.warning([one, enabled(2)], {"mx1": "new", "mx2": None}, "compromise")
+    assert len(told) == 1 and told[0].startswith(f"mx1: key {A.spki[:16]} is compromised")
+    assert "can deceive senders until 2023-11-28 22:14 UTC" in told[0]
+    slow = host(1, served=[version(record("A"), ttl=3600)], ours=[record("A")])
+    assert "120 min after the last server" in _plan.warning([slow], {"mx1": "new"}, "compromise")[0]
+    assert "until a time that is not known" in _plan.warning([slow], {"mx1": "new"}, "compromise")[0]
+    # The wait is as long as the longest of both TTLs asks.
+    assert "360 min after" in _plan.warning([{**slow, "ttl": 10800}], {"mx1": "new"}, "compromise")[0]
+
+
+def test_it_is_said_again_when_it_is_gone_on_with_and_never_of_another_rekey():
+    hosts = [compromised(1), enabled(2, B)]
+    decision = _plan.decide(hosts)
+    assert [text[:4] for text in _plan.warning(hosts, decision, "routine")] == ["mx1:"]
+    assert _plan.warning([enabled(1)], {"mx1": "new"}, "routine") == []
+
+
+# -------------------------------------------------------------------------------------------------------------- standby
+
+
+def lineage(name, key, digest512="00"):
+    return {"lineage": name, "spki": key.spki, "spki512": digest512, "made": T0}
+
+
+def on_key(key, mtype=1):
+    return Record(3, 1, mtype, key.spki * mtype)
+
+
+LINEAGES = [lineage("one", A), lineage("one-2", B)]
+
+
+def test_the_standby_is_the_lineage_whose_key_is_published_and_was_never_served():
+    one = host(1, ours=[on_key(A), on_key(B)])
+    assert _plan.standby_lineage(LINEAGES, one) == "one-2"
+    # Also when the one that is served is gone.
+    assert _plan.standby_lineage(LINEAGES[1:], one) == "one-2"
+    assert _plan.standby_lineage(LINEAGES[:1], one) == ""
+
+
+def test_by_its_other_digest_and_at_any_name():
+    by_512 = [lineage("one", A), lineage("one-2", B, B.spki * 2)]
+    assert _plan.standby_lineage(by_512, host(1, ours=[on_key(B, 2)])) == "one-2"
+    assert _plan.standby_lineage(LINEAGES, host(1, ours=[on_key(B, 2)])) == ""
+    elsewhere = host(1, ours=[on_key(B)], owner=OTHER)
+    assert _plan.standby_lineage(LINEAGES, elsewhere) == "one-2"
+    assert _plan.standby_lineage(LINEAGES, {**elsewhere, "owners": [OWNER]}) == ""
+
+
+def test_a_key_without_a_record_is_no_standby():
+    """It may have been served before the ledger began, or been given up."""
+    assert _plan.standby_lineage(LINEAGES, host(1, ours=[on_key(A)])) == ""
+    foreign = Record(3, 1, 1, C.spki)
+    assert _plan.standby_lineage(LINEAGES, host(1, served=[version(on_key(A), foreign)], ours=[on_key(A)])) == ""
+
+
+def test_a_standby_survives_a_lost_ledger_by_its_record():
+    assert _plan.standby_lineage(LINEAGES, host(1, served=[version(on_key(A), on_key(B))])) == "one-2"
+
+
+@pytest.mark.parametrize("how", ["retired", "presented", "in the file"])
+def test_a_key_that_was_served_is_no_standby(how):
+    one = host(1, ours=[on_key(A), on_key(B)], serves=B if how == "presented" else A)
+    one["file_spki"] = B.spki if how == "in the file" else A.spki
+    if how == "retired":
+        one["ledger"]["retired"] = [B.spki]
+    assert _plan.standby_lineage(LINEAGES[1:], one) == ""
 
 
 # ------------------------------------------------------------------------------------------------------------------ due
@@ -318,6 +431,32 @@ def test_the_records_of_a_key_that_nobody_presents_go():
     assert plan["records"] == [{"name": OWNER, "rdata": [str(record("A"))]}]
     assert Version.from_dict(plan["intents"][OWNER][0]).records == {record("B")}
     assert set(plan["published"][OWNER]) == texts(record("B")) and plan["kept"] == {}
+
+
+def test_the_record_of_a_standby_is_there_from_the_start_and_goes_when_nobody_wants_it():
+    virgin = host(1, A, served=[EMPTY], candidate=A, standby=B.to_dict())
+    assert rdata(_plan.publish([virgin], T0, enabling=True)) == texts(record("A"), record("B"))
+    wanted = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=A, standby=B.to_dict())
+    assert _plan.withdraw([wanted], T0)["records"] == [] == _plan.publish([wanted], T0)["records"]
+    # It was never served: nobody has to be waited for.
+    given_up = {**wanted, "standby": None}
+    plan = _plan.withdraw([given_up], T0)
+    assert rdata(plan) == texts(record("B")) and plan["kept"] == {}
+
+
+def test_the_standby_of_a_host_that_takes_no_part_stays_at_a_name_that_it_shares():
+    idle = host(2, A, served=[BOTH], ours=[record("A"), record("B")], standby=B.to_dict(), active=False)
+    busy = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=A)
+    assert _plan.withdraw([busy, idle], T0)["records"] == []
+    assert rdata(_plan.withdraw([busy, {**idle, "standby": None}], T0)) == texts(record("B"))
+
+
+def test_after_a_compromise_the_records_of_both_keys_go_at_once():
+    burnt = host(1, C, served=[version(record("A"), record("B"), record("C"))], candidate=C, operation=C,
+                 ours=[record("A"), record("B"), record("C")])
+    burnt["ledger"]["retired"] = [A.spki, B.spki]
+    plan = _plan.withdraw([burnt], T0)
+    assert plan["records"] == [{"name": OWNER, "rdata": sorted(texts(record("A"), record("B")))}]
 
 
 def test_what_somebody_presents_at_an_address_of_the_name_is_never_published():
