@@ -263,7 +263,9 @@ def test_the_age_of_the_key_is_told_to_whoever_asks(site):
     assert run(module, options, check=True)["key_since"] == begun and not (site.directory / "first").exists()
     assert run(module, options)["key_since"] == begun
     assert (site.directory / "first" / f"{SPKI_A}.pem").exists()
-    assert "key_since" not in run(module, without(options, ("lineages",)))
+    assert run(module, options)["lineage_keys"] == []
+    told = run(module, without(options, ("lineages",)))
+    assert "key_since" not in told and "lineage_keys" not in told
 
 
 def test_what_cannot_be_kept_leaves_the_ledger_as_it_was(site):

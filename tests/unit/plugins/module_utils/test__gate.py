@@ -834,6 +834,14 @@ def test_notes_of_all_kinds(host):
     assert not changed and again == ledger
 
 
+@pytest.mark.parametrize("kind", ["rekey", "compromise"])
+def test_who_meets_another_operation_is_told_which_playbook_completes_it(host, kind):
+    begun = {"id": "1", "kind": kind, "target_spki": "", "started": host.now}
+    _gate.note(host.ledger_path, TIMING, operation=begun, clock=host.clock)
+    with pytest.raises(LedgerError, match=f"'1' .{kind}. is open; run rekey.yml again"):
+        _gate.note(host.ledger_path, TIMING, operation={**begun, "id": "2"}, clock=host.clock)
+
+
 def test_looks_are_no_change(host):
     _ledger, changed, _lost = _gate.note(
         host.ledger_path, TIMING, looks=[look(host.now, V_B)], outcomes=host.look(host.unit().endpoints),
