@@ -129,7 +129,7 @@ def warning(hosts, decision, reason):
         told.append(
             f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]} is compromised, and so is every key that lies "
             "ready on the host. A new one is made, and it is served as soon as its record is in every cache: "
-            f"{wait / 60:.0f} min after the last server has it at the earliest. Until then the compromised key is served, "
+            f"{f'{wait / 60:.0f} min' if wait >= 120 else f'{wait:.0f} s'} after the last server has it at the earliest. Until then the compromised key is served, "
             "because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
             f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
     return sorted(told)

@@ -128,6 +128,7 @@ def test_a_compromise_says_how_long_it_takes_before_it_begins():
     one = {**enabled(1), "replay_until": T0 + 14 * 86400 + 60}
     told = _plan.warning([one, enabled(2)], {"mx1": "new", "mx2": None}, "compromise")
     assert len(told) == 1 and told[0].startswith(f"mx1: key {A.spki[:16]} is compromised")
+    assert "in every cache: 21 s after the last server" in told[0]
     assert "can deceive senders until 2023-11-28 22:14 UTC" in told[0]
     slow = host(1, served=[version(record("A"), ttl=3600)], ours=[record("A")])
     assert "120 min after the last server" in _plan.warning([slow], {"mx1": "new"}, "compromise")[0]
