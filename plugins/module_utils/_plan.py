@@ -125,11 +125,12 @@ def warning(hosts, decision, reason):
         kind = reason if operation == "new" else (operation or {}).get("kind")
         if kind != COMPROMISE:
             continue
-        wait = expected_wait(host, hosts)
+        seconds = expected_wait(host, hosts)
+        wait = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         told.append(
             f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]} is compromised, and so is every key that lies "
             "ready on the host. A new one is made, and it is served as soon as its record is in every cache: "
-            f"{f'{wait / 60:.0f} min' if wait >= 120 else f'{wait:.0f} s'} after the last server has it at the earliest. Until then the compromised key is served, "
+            f"{wait} after the last server has it at the earliest. Until then the compromised key is served, "
             "because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
             f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
     return sorted(told)
