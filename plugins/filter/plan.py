@@ -10,7 +10,7 @@ import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _notify, _plan
+from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _elsewhere, _notify, _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
 
 
@@ -89,6 +89,11 @@ def impossible_options(records, base_domains, services, pool=()):
     return found
 
 
+def pinned_elsewhere(host, outcomes, looks, looks_elsewhere):
+    """See ``_elsewhere.pinned_elsewhere``."""
+    return _elsewhere.pinned_elsewhere(host, outcomes, looks, looks_elsewhere, time.time())
+
+
 def read_options(path):
     """The names of the options in a role's meta/argument_specs.yml (list of str)."""
     with open(path, encoding="utf-8") as stream:
@@ -139,6 +144,9 @@ class FilterModule:
             "dane_standby_lineage": _plan.standby_lineage,
             "dane_duration": _plan.duration,
             "dane_key_lifetime": _plan.key_lifetime,
+            "dane_impossible_names": _elsewhere.impossible_names,
+            "dane_owners_elsewhere": _elsewhere.owners_elsewhere,
+            "dane_pinned_elsewhere": pinned_elsewhere,
             "dane_impossible_ages": _plan.impossible_ages,
             "dane_impossible_authenticator": _certbot.impossible_authenticator,
             "dane_impossible_notifications": _notify.impossible_notifications,

@@ -12,13 +12,13 @@ import sys
 
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
-    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",
-    "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_notify",
+    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
+    "_certbot", "_facts", "_dns", "_update", "_wait", "_probe", "_gate", "_age", "_options", "_notify",
     "_host",
 )
 PURE = (
-    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_plan", "_certbot",
-    "_facts",
+    "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
+    "_certbot", "_facts",
 )
 STANDARD_LIBRARY_ONLY = tuple(layer for layer in PURE if layer != "_chain")
 # Where dnspython is: the controller. Nothing that runs on a mail host may lead there.

@@ -12,6 +12,7 @@ import pathlib
 import pytest
 import scene
 import snapshot
+import zone
 from words import option
 
 PLAYBOOKS = pathlib.Path(__file__).resolve().parents[1] / "playbooks"
@@ -92,6 +93,31 @@ def test_lineage(refused, broken, script, says):
 def test_settings_of_somebody_else(refused, broken, script, says):
     broken(script)
     refused("rekey", says=["mx1.example.test: ", *says])
+
+
+@pytest.fixture
+def pinned():
+    """An RRset that nobody manages pins the key that mx1 serves (its owner name)."""
+    owner = "_25._tcp.alias.example.test."
+    spki = json.loads(snapshot.execute("mx1", "dane-gate status --json"))["published"]["_25._tcp.mx1.example.test."][0]
+    message = zone.update("example.test")
+    message.add(owner, 5, "TLSA", spki)
+    zone.send(message)
+    yield owner
+    message = zone.update("example.test")
+    message.delete(owner, "TLSA")
+    zone.send(message)
+
+
+def test_a_record_elsewhere_that_pins_the_key(refused, pinned):
+    elsewhere = option(dane_other_names=["alias.example.test"])
+    refused("rekey", *elsewhere, says=[
+        f"mx1.example.test: {pinned} has 3 1 1 ", "will match nothing after a rekey", "Add alias.example.test to dane_names"])
+
+
+def test_enable_only_tells_of_a_record_elsewhere(play, clear, pinned):
+    played = play("enable", *option(dane_other_names=["alias.example.test"]), limit="mx1.example.test")
+    assert f"mx1.example.test: this will stop a rekey: {pinned} has 3 1 1 " in clear(played)
 
 
 def test_wrong_secret(refused, lab):
