@@ -25,7 +25,7 @@ import tempfile
 import time
 from typing import Callable, NamedTuple, Optional, Tuple
 
-from . import _chain, _probe
+from . import _chain, _pkix, _probe
 from ._errors import ChainError, DaneError, DeployError, LedgerError, RefusedError
 from ._ledger import Clock, Ledger, Operation
 from ._memory import Name, endpoint_key, left_endpoints
@@ -326,6 +326,7 @@ class Deployment(NamedTuple):
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
     ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
     ``override``: turns a no of the question into a yes; of nothing else that is checked.
+    ``pkix``, ``trust_store``: what clients without DANE may make of the chain, see ``_pkix.objection``.
     """
 
     candidate: str
@@ -340,6 +341,8 @@ class Deployment(NamedTuple):
     ledger_path: str = LEDGER_PATH
     offline: bool = False
     override: Optional[Override] = None
+    pkix: str = "off"
+    trust_store: str = ""
 
 
 def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
@@ -352,7 +355,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     :param write: False asks and checks, and changes nothing (check mode).
     :param clock, sleep, run, look: for tests.
     :returns: dict with ``changed``, ``chain`` (JSON), ``answer`` (JSON), ``before`` (presented key digests),
-        ``outcomes``.
+        ``outcomes``, ``pkix`` (a warning, or empty).
     :raises ChainError: the candidate cannot be used. :raises RefusedError: the answer is no, or the daemon is not
         set up to use the file; nothing was changed. :raises DeployError: the daemon did not come up with the chain;
         ``restored`` says whether the old one is back.
@@ -374,7 +377,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         # What nothing leads to any more is not deployed to.
         outcomes = [outcome for outcome in outcomes if not outcome["endpoint"].get("left")]
         in_file = _read(unit.dest) == content
-        result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False}
+        result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False, "pkix": ""}
         new = Chain.from_dict(candidate)
         if candidate["spki"] not in before:
             check_names(ledger, _owners(unit))
@@ -383,6 +386,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
                 door.save(_with_retired(ledger, unit.expected_spki))
             return result
         result.update(answer=_ask(unit, ledger, new, clock(), others).to_dict(), changed=True)
+        if not in_file:
+            result["pkix"] = _ask_pkix(unit, content, clock())
         # In check mode main.cf may still be the old one because the task that would have changed it only said so.
         objections = unit.daemon.objections(unit.dest, run) if write else []
         if objections:
@@ -531,6 +536,13 @@ def _ask(unit, ledger, new, now, others=()):
             f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
             answer=answer.to_dict())
     return answer
+
+
+def _ask_pkix(unit, content, now):
+    new = _chain.load_certificates(content.decode("utf-8", "replace"), unit.candidate)
+    served = _chain.load_certificates((_read(unit.dest) or b"").decode("utf-8", "replace"), unit.dest)
+    base_domains = sorted({endpoint["name"] for endpoint in unit.endpoints})
+    return _pkix.objection(unit.pkix, new, base_domains, served, unit.trust_store, now)
 
 
 def _presented_only(candidate, outcomes, others=()):

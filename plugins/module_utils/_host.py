@@ -21,7 +21,7 @@ import os
 import sys
 import time
 
-from . import _age, _chain, _dns, _gate, _notify, _options
+from . import _age, _chain, _dns, _gate, _notify, _options, _pkix
 from ._errors import ChainError, DaneError, DnsError, RefusedError
 from ._rollover import Chain, may_deploy
 from ._waivers import parse_waivers, waive_servers
@@ -140,6 +140,8 @@ def _check(unit):
     _options.timing(unit["timing"])
     _options.handshake_timeout(unit["handshake_timeout"])
     parse_waivers(unit.get("waive"))
+    if unit.get("pkix", "off") not in _pkix.MODES or not isinstance(unit.get("trust_store", ""), str):
+        raise ValueError(f"pkix is none of {', '.join(_pkix.MODES)}, or trust_store no path")
     if not isinstance(unit.get("key_lifetime", 0), int):
         raise ValueError("key_lifetime is no number of seconds")
     _gate.DAEMONS[unit["service"]]
@@ -183,7 +185,8 @@ def renew(unit, renewed="", keep_look=False):
             candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
             daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
             handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
-            offline=not looks), look=_gate.look_with(parse_waivers(unit.get("waive"))))
+            offline=not looks, pkix=unit.get("pkix", "off"), trust_store=unit.get("trust_store", "")),
+            look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
     finally:
@@ -192,6 +195,9 @@ def renew(unit, renewed="", keep_look=False):
             os.unlink(candidate)
     what = "serves the renewed certificate" if result["changed"] else "already serves the certificate"
     said = f"{unit['service']} {what} of key {served[:16]}" + _without_dns(problem)
+    if result["pkix"]:
+        # Served all the same, but somebody has to hear of it.
+        raise ChainError(f"{said}, but {result['pkix']}")
     if keep_look and problem:
         # Unseen, the ledger would grow old, and one day a renewal is refused.
         raise DnsError(f"Cannot look: {problem}; {unit['service']} {what}")

@@ -22,7 +22,7 @@ description:
 author:
   - The mailops.dane authors (@mailops)
 requirements:
-  - cryptography >= 3.3 on the mail host
+  - cryptography >= 3.3 on the mail host, and the C(openssl) program for O(pkix)
 extends_documentation_fragment:
   - ansible.builtin.files
 attributes:
@@ -85,6 +85,24 @@ options:
     type: list
     elements: str
     default: ["3 1 1"]
+  pkix:
+    description:
+      - What is asked of the chain for clients that verify without DANE (MTA-STS, submission). They trust the roots in
+        O(trust_store), and need every intermediate from the server.
+      - V(auto) refuses a chain that they would not accept for one of the O(base_domains) while they accept the one in
+        O(served_path), and warns instead in the last week of the latter. V(require) refuses whatever they would not
+        accept, V(warn) only warns.
+    type: str
+    default: "off"
+    choices: [auto, warn, require, "off"]
+  trust_store:
+    description:
+      - The trusted roots for O(pkix), a PEM file, or a directory as C(openssl rehash) leaves it. Empty takes the system's.
+    type: path
+    default: ""
+  served_path:
+    description: The file with the chain that is served now, for O(pkix=auto). It need not exist.
+    type: path
   mode:
     description:
       - The permissions of O(dest). It holds a private key.
@@ -214,7 +232,7 @@ import tempfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _tlsa
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _pkix, _tlsa
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError, RecordError
 
 MOST_SECONDS = 100 * 366 * 86400
@@ -232,6 +250,9 @@ def main():
             "include_root": {"type": "bool", "default": False},
             "valid_for": {"type": "int", "default": 86400},
             "combinations": {"type": "list", "elements": "str", "default": ["3 1 1"]},
+            "pkix": {"type": "str", "default": "off", "choices": list(_pkix.MODES)},
+            "trust_store": {"type": "path", "default": ""},
+            "served_path": {"type": "path"},
             "mode": {"type": "raw", "default": "0600"},
         },
         add_file_common_args=True,
@@ -275,6 +296,10 @@ def assemble(module):
     certificates = _chain.order(
         given[0], [*given[1:], *heap(module, params["issuers"])], params["base_domains"], valid_at,
         want_root=params["include_root"], now=now)
+    warning = _pkix.objection(
+        params["pkix"], certificates, params["base_domains"], served(params["served_path"]), params["trust_store"], now)
+    if warning:
+        module.warn(warning)
     for combination in combinations:
         if combination.usage == _tlsa.DANE_TA and len(certificates) == 1:
             module.warn(f"There is no {combination} record: the chain has no issuer, only the certificate itself")
@@ -287,6 +312,11 @@ def assemble(module):
         ],
         "spki": _chain.spki_digest(key.spki),
     }
+
+
+def served(path):
+    """The chain in the file that is served now (list, empty without one)."""
+    return _chain.load_certificates(read(path), path) if path and os.path.exists(path) else []
 
 
 def wanted_combinations(texts):

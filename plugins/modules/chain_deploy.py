@@ -106,6 +106,20 @@ options:
     description: How long to wait after the reload until every endpoint presents the new chain, in seconds.
     type: int
     default: 60
+  pkix:
+    description:
+      - What is asked of a chain that is not in O(dest) yet, for clients that verify without DANE (MTA-STS, submission).
+        They trust the roots in O(trust_store), and need every intermediate from the server.
+      - V(auto) refuses a chain that they would not accept for one of the O(names) while they accept the one in O(dest), and
+        warns instead in the last week of the latter. V(require) refuses whatever they would not accept, V(warn) only warns.
+    type: str
+    default: "off"
+    choices: [auto, warn, require, "off"]
+  trust_store:
+    description:
+      - The trusted roots for O(pkix), a PEM file, or a directory as C(openssl rehash) leaves it. Empty takes the system's.
+    type: path
+    default: ""
   ledger:
     description: The ledger file.
     type: path
@@ -148,6 +162,10 @@ answer:
       RV(ignore:safe_at), the earliest time at which a no could become a yes. V(null) when nothing was to do.
   returned: success and refusal
   type: dict
+pkix:
+  description: Why clients that verify without DANE would refuse the chain, where it is served all the same; else empty.
+  returned: success
+  type: str
 outcomes:
   description: What each endpoint presented at last.
   returned: success
@@ -160,7 +178,7 @@ restored:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _options, _pkix
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DaneError
 from ansible_collections.mailops.dane.plugins.module_utils._waivers import parse_override, parse_waivers
 
@@ -177,6 +195,8 @@ def main():
             "expected_spki": {"type": "str", "default": ""},
             "enabling": {"type": "bool", "default": False},
             "handshake_timeout": {"type": "int", "default": 60},
+            "pkix": {"type": "str", "default": "off", "choices": list(_pkix.MODES)},
+            "trust_store": {"type": "path", "default": ""},
             "ledger": {"type": "path", "default": _gate.LEDGER_PATH},
             "waive": _options.WAIVE,
             "override": _options.OVERRIDE,
@@ -195,12 +215,14 @@ def main():
             daemon=_gate.DAEMONS[params["service"]], timing=_options.timing(params["timing"]),
             empty_is_fine=params["enabling"], expected_spki=params["expected_spki"],
             handshake_timeout=_options.handshake_timeout(params["handshake_timeout"]), ledger_path=params["ledger"],
-            override=parse_override(params["override"]),
+            override=parse_override(params["override"]), pkix=params["pkix"], trust_store=params["trust_store"],
         ), write=not module.check_mode, look=_gate.look_with(parse_waivers(params["waive"])))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     if result["answer"] and result["answer"]["verdict"] == "at your word":
         module.warn(result["answer"]["text"])
+    if result["pkix"]:
+        module.warn(result["pkix"])
     if result["changed"]:
         chain = result["chain"]
         result["diff"] = {

@@ -1126,3 +1126,63 @@ def test_only_issuers_are_noted_as_issuers(host):
     with pytest.raises(LedgerError, match="Cannot remember '3 1 1"):
         _gate.note(host.ledger_path, TIMING, issuers=[str(records(A)[0])], clock=host.clock)
     assert {path: told for path, told in host.snapshot().items() if not path.endswith(".lock")} == before
+
+
+# ---------------------------------------------------------------------------------------- clients that know nothing of DANE
+
+
+OTHER_CA = pki.root("A root that nobody else trusts")
+
+
+@pytest.fixture(name="store")
+def the_store(tmp_path):
+    """The roots that clients without DANE trust: that of the served chain."""
+    path = tmp_path / "roots.pem"
+    path.write_text(CA.pem)
+    return str(path)
+
+
+@pytest.fixture(name="worse")
+def a_worse_host(tmp_path, monkeypatch):
+    """Its candidate has the key that the records want, and a certificate that no client without DANE accepts."""
+    return Host(tmp_path, monkeypatch, candidate=content("B", ca=OTHER_CA)).remember()
+
+
+def test_a_chain_that_other_clients_would_refuse_is_refused(worse, store):
+    before = worse.snapshot()
+    with pytest.raises(ChainError, match="MTA-STS.* for mx1.example.test: .*they accept the one that is served") as caught:
+        worse.deploy(pkix="auto", trust_store=store)
+    assert list(caught.value.fields["pkix"]) == [NAME]
+    after = worse.snapshot()
+    assert {path: after[path] for path in before if "state" not in path} == {
+        path: before[path] for path in before if "state" not in path}
+    assert worse.presents == FILE_A and "did reload" not in worse.steps
+
+
+def test_it_is_refused_in_check_mode_too(worse, store):
+    with pytest.raises(ChainError, match="MTA-STS"):
+        worse.deploy(write=False, pkix="auto", trust_store=store)
+
+
+def test_dane_is_asked_first(worse, store):
+    worse.versions = (V_A,)
+    worse.remember()
+    with pytest.raises(RefusedError):
+        worse.deploy(pkix="auto", trust_store=store)
+
+
+def test_it_is_served_with_a_warning_where_that_is_wanted(worse, store):
+    result = worse.deploy(pkix="warn", trust_store=store)
+    assert result["changed"] and "would refuse the chain for mx1.example.test" in result["pkix"]
+    assert worse.deploy(pkix="warn", trust_store=store)["pkix"] == "", "once"
+
+
+def test_a_chain_that_other_clients_accept(host, store):
+    assert host.deploy(pkix="require", trust_store=store)["pkix"] == ""
+
+
+def test_the_same_certificate_by_a_run_that_died_is_not_asked_about(worse, store):
+    """The file is replaced already: whatever process starts next presents it."""
+    with open(worse.dest, "w", encoding="ascii") as stream:
+        stream.write(worse.read(worse.candidate))
+    assert worse.deploy(pkix="require", trust_store=store)["changed"]

@@ -834,3 +834,45 @@ def test_why_tells_of_records_and_keys(host, hook, gate):
 def test_why_of_what_is_not_there(gate, what, word):
     code, said = gate("why", what)
     assert code == 1 and word in said
+
+
+# ---------------------------------------------------------------------------------------- clients that know nothing of DANE
+
+
+def trusting(host, root):
+    roots = host.directory / "roots.pem"
+    roots.write_text(root.pem)
+    host.unit.update(pkix="auto", trust_store=str(roots))
+
+
+OTHER_ROOT = pki.root("Another root of the hook")
+
+
+def test_a_renewal_that_other_clients_would_refuse(host, refused):
+    trusting(host, ROOT)
+    host.lineage(0, "A", issuer=OTHER_ROOT)
+    refused("Cannot use certificate 'CN=mx1.example.test'", "MTA-STS", "dane_pkix")
+
+
+def test_a_renewal_that_is_no_worse_for_them(host, hook):
+    trusting(host, OTHER_ROOT)
+    assert hook()[0] == 0 and host.reloads == 1
+
+
+def test_shortly_before_the_end_it_is_served_and_somebody_hears_of_it(host, gate, hook):
+    trusting(host, ROOT)
+    old = leaf("A", start=-85 * DAY, end=5 * DAY)
+    host.chain_file.write_text(old.key_pem + old.pem + ISSUER.pem)
+    host.presents = host.chain_file.read_text()
+    renewed = host.lineage(0, "A", issuer=OTHER_ROOT)
+    code, said = hook()
+    assert code == 1 and "postfix serves the renewed certificate" in said and "but clients that verify without DANE" in said
+    assert host.presents == host.chain_file.read_text() and renewed.pem in host.presents
+    assert gate("look")[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [{"pkix": "always"}, {"trust_store": 1}])
+def test_a_unit_with_another_word_for_it(host, gate, wrong):
+    host.unit.update(wrong)
+    code, said = gate("renew")
+    assert code == 1 and "pkix is none of auto, warn, require, off" in said and "run enable.yml again" in said

@@ -357,3 +357,21 @@ def test_without_cryptography(run, monkeypatch):
 def test_with_a_cryptography_too_old(run, monkeypatch):
     monkeypatch.setattr(_chain, "CRYPTOGRAPHY_VERSION", "2.6.1")
     assert failure(run()) == "cryptography is too old: found 2.6.1, expected 3.3 or newer"
+
+
+# ---------------------------------------------------------------------------------------- clients that know nothing of DANE
+
+
+def test_a_chain_that_other_clients_would_refuse(run, site):
+    (site / "served.pem").write_text(LEAF.key_pem + LEAF.pem + INTERMEDIATE.pem)
+    other = pki.root("Another root")
+    (site / "fullchain.pem").write_text(pki.leaf(other, private=LEAF.key).pem + other.pem)
+    asked = {"dest": str(site / "dest.pem"), "trust_store": str(site / "root.pem"), "served_path": str(site / "served.pem")}
+    result = run(pkix="auto", **asked)
+    assert "they accept the one that is served" in failure(result) and list(result["pkix"]) == [pki.NAME]
+    assert not os.path.exists(site / "dest.pem")
+    result = run(pkix="warn", **asked)
+    assert "would refuse the chain" in result["warned"][0] and os.path.exists(site / "dest.pem")
+    assert not run(**asked)["warned"]
+    assert not run(pkix="auto", **{**asked, "served_path": str(site / "none.pem")})["warned"]
+    assert not run(pkix="auto", **{**asked, "served_path": str(site / "dest.pem")})["warned"]
