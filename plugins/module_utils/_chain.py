@@ -112,6 +112,9 @@ _NS_CERT_TYPE = "2.16.840.1.113730.1.1"
 # Critical extensions that OpenSSL handles or may ignore here; any other makes the certificate unusable (RFC 5280 4.2).
 _KNOWN_EXTENSIONS = {_NS_CERT_TYPE} | {f"2.5.29.{arc}" for arc in (14, 15, 17, 19, 30, 31, 32, 33, 35, 36, 37, 54)}
 
+#: What records of usage 2 are published for.
+ANCHORS = ("issuer", "root")
+
 _LONGEST_PATH = 10
 _MOST_PATHS = 1000
 _NOT_BY_THIS_KEY = "the signature on it does not verify under the key of {issuer}"
@@ -463,7 +466,7 @@ def _without_doubles(certificates):
 # --------------------------------------------------------------------------------------------- what DANE clients see
 
 
-def describe(certificates, base_domains, valid_at, now=None):
+def describe(certificates, base_domains, valid_at, now=None, anchor="issuer"):
     """What a presented chain is to DANE clients: the chain JSON of the ledger.
 
     ``matches`` holds the brief records that match it: with usage 3 everything about the leaf, whatever its dates and
@@ -472,11 +475,13 @@ def describe(certificates, base_domains, valid_at, now=None):
     usage 2.
 
     ``issuer_records`` holds those of them that are published for the issuer: digests of the first certificate above the
-    leaf, which every chain of that issuer presents. Empty when a client does not verify up to it.
+    leaf, which every chain of that issuer presents; or, with ``anchor`` "root", of the self-signed one at the top. Empty
+    when a client does not verify up to it.
 
     :param certificates: as served, the leaf first (list of :class:`Certificate`).
     :param base_domains: names that the leaf has to cover for usage 2. :param valid_at: epoch seconds.
     :param now: epoch from which on an anchor must hold; without it only `valid_at` is looked at.
+    :param anchor: one of ``ANCHORS``: what ``issuer_records`` are about.
     :returns: dict.
     :raises ChainError: an empty chain.
     """
@@ -489,7 +494,8 @@ def describe(certificates, base_domains, valid_at, now=None):
     anchors = [_anchors(certificates, base_domains, moment) for moment in sorted({since, valid_at} | turns)]
     verified = set.intersection(*anchors)
     matches = every_record(DANE_EE, leaf.der, leaf.spki) | verified
-    issuers = {record for one in _walk(certificates, since)[1:2] for record in _issuer_records(one)}
+    told = _walk(certificates, since)[1:2] if anchor == "issuer" else served_root(certificates, since)
+    issuers = {record for one in told for record in _issuer_records(one)}
     return {
         "id": hashlib.sha256(b"".join(one.der for one in certificates)).hexdigest(),
         "spki": spki_digest(leaf.spki),
@@ -502,6 +508,11 @@ def describe(certificates, base_domains, valid_at, now=None):
         "matches": sorted(map(str, matches)),
         "issuer_records": sorted(map(str, issuers & verified)),
     }
+
+
+def served_root(certificates, when):
+    """The self-signed root at the top of a chain as presented (list of one :class:`Certificate`, or of none)."""
+    return [one for one in _walk(certificates, when)[1:][-1:] if _looks_self_signed(one)]
 
 
 def issuer_records(certificate):

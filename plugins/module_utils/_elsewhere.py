@@ -99,7 +99,7 @@ def _pins(host, outcomes):
 
 
 def _names(host, outcomes):
-    certified = {name for chain in _served(host, outcomes) for name in chain.get("names", ()) if not name.startswith("*")}
+    certified = {name for chain in _served(host, outcomes) for name in chain.get("names", ())}
     return sorted({_bare(name) for name in {*certified, *host["other_names"]}} - set(map(_bare, host["names"])))
 
 
@@ -113,7 +113,7 @@ def _owners(host, name):
     try:
         return {owner_name(name, service["port"]) for service in host["services"]}
     except RecordError:
-        # A certificate may hold names under which nobody can publish a record.
+        # A wildcard, or what else a certificate may hold that is no name of a host.
         return set()
 
 

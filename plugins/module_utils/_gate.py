@@ -174,7 +174,7 @@ def _replace_file(path, content, mode, owner=None):
 
 
 def note(path, timing, looks=(), memories=None, nothing_before=False, intents=None, settled=None, published=None,
-         outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None, issuers=()):
+         outcomes=None, operation=None, retire=(), write=True, clock=time.time, chain_file=None, issuers=(), anchor="issuer"):
     """Take notes in the ledger, all or none.
 
     :param looks: fresh looks at the DNS, one for each owner name (JSON form of ``_dns.look``).
@@ -190,6 +190,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     :param write: False only computes (check mode).
     :param chain_file: the file that the daemon reads: with ``outcomes``, what it holds may be seen as well, and its
         issuer is remembered.
+    :param anchor: whether that is the first one above the leaf, or the root, see ``_chain.describe``.
     :param issuers: records (text, usage 2) of the issuers of a chain that is about to be served, to be remembered.
     :returns: tuple of the ledger (:class:`Ledger`), whether what was *decided* changed (looks do not count), and
         why the ledger was new (str) or None.
@@ -205,7 +206,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:
-            ledger = _with_endpoints(ledger, timing, outcomes, chain_file, clock(), nothing_before)
+            ledger = _with_endpoints(ledger, timing, outcomes, chain_file, clock(), nothing_before, anchor)
         if before.operation:
             # Also for a run that died before it could: a key that was served must not pass for a fresh one.
             ledger = _with_retired(ledger, before.operation.target_spki)
@@ -276,7 +277,7 @@ def _with_dns(ledger, timing, looks, memories=None, nothing_before=False):
     return ledger
 
 
-def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=False):
+def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=False, anchor="issuer"):
     # Where records are published, a process that lingers with another chain matters from the start.
     nothing_before = nothing_before and not any(seen.version.records for name in ledger.names for seen in name.versions)
     chains = ledger.chains.observe(outcomes, timing, nothing_before)
@@ -285,14 +286,18 @@ def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=Fa
         content = _read(chain_file) if chain_file else None
         certificates = _chain.load_certificates((content or b"").decode("utf-8", "replace"), chain_file)
         base_domains = sorted({outcome["endpoint"]["name"] for outcome in outcomes})
-        described = _chain.describe(certificates, base_domains, now, now)
+        described = _chain.describe(certificates, base_domains, now, now, anchor)
         chains = chains.intend(Chain.from_dict(described))
-        ledger = _with_issuers(ledger, described, now)
+        ledger = _with_issuers(ledger, described, now, anchor)
     return ledger._replace(chains=chains)
 
 
-def _with_issuers(ledger, described, now):
-    return ledger._replace(issuers=ledger.issuers.noted(map(Record.parse, described["issuer_records"]), now))
+def _with_issuers(ledger, described, now, anchor):
+    told = frozenset(map(Record.parse, described["issuer_records"]))
+    below = frozenset(map(Record.parse, described["matches"])) - told
+    # Those below a root that is presented need no record of their own any more.
+    issuers = ledger.issuers.without(below) if told and anchor == "root" else ledger.issuers
+    return ledger._replace(issuers=issuers.noted(told, now))
 
 
 def _operation(now_open, wanted):
@@ -326,6 +331,7 @@ class Deployment(NamedTuple):
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
     ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
     ``override``: turns a no of the question into a yes; of nothing else that is checked.
+    ``anchor``: whose records are remembered, see ``_chain.describe``.
     ``pkix``, ``trust_store``: what clients without DANE may make of the chain, see ``_pkix.objection``.
     """
 
@@ -343,6 +349,7 @@ class Deployment(NamedTuple):
     override: Optional[Override] = None
     pkix: str = "off"
     trust_store: str = ""
+    anchor: str = "issuer"
 
 
 def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
@@ -366,9 +373,9 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         content, candidate = _load_candidate(unit, door.ledger, clock())
         outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints), handshakes=HANDSHAKES)
         ledger = _with_dns(door.ledger, unit.timing, unit.looks)
-        ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine)
+        ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine, unit.anchor)
         # Also of a chain that is refused: the record that it lacks is what the next run has to publish.
-        ledger = _with_issuers(ledger, candidate, clock())
+        ledger = _with_issuers(ledger, candidate, clock(), unit.anchor)
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
@@ -472,7 +479,7 @@ def _load_candidate(unit, ledger, now):
                          "chain_assemble makes it")
     bundle = _chain.load_pem(content.decode("utf-8", "replace"), unit.candidate)
     _chain.check_key_matches(bundle)
-    described = _chain.describe(bundle.certificates, base_domains, now)
+    described = _chain.describe(bundle.certificates, base_domains, now, anchor=unit.anchor)
     if described["spki"] in ledger.retired:
         raise RefusedError(
             f"Cannot deploy key {described['spki'][:16]}: it was retired on this host, and its record may be gone. Run "

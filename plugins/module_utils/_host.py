@@ -179,13 +179,15 @@ def renew(unit, renewed="", keep_look=False):
     if renewed and os.path.realpath(renewed) != os.path.realpath(current):
         return f"{renewed} has another key than the one that is served: nothing to do before a rekey", False
     candidate = os.path.join(unit["state_dir"], "renewed.pem")
-    _gate.write_private(candidate, _assemble(current, unit["names"]))
+    root = _served_root(unit["chain_file"])
+    _gate.write_private(candidate, _assemble(current, unit, root))
     try:
         result = _gate.deploy(_gate.Deployment(
             candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
             daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
             handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
-            offline=not looks, pkix=unit.get("pkix", "off"), trust_store=unit.get("trust_store", "")),
+            offline=not looks, pkix=unit.get("pkix", "off"), trust_store=unit.get("trust_store", ""),
+            anchor="root" if root else "issuer"),
             look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
@@ -287,8 +289,13 @@ def _key_of(lineage):
     return _chain.spki_digest(_chain.public_key_of(_text(path), path))
 
 
-def _assemble(lineage, names):
-    """Key, leaf and issuers of a lineage in one text, verified."""
+def _served_root(path):
+    # A root is served only because records are about it (dane_anchor): what is renewed has to bring one, too.
+    return _chain.served_root(_chain.load_certificates(_text(path), path), time.time())
+
+
+def _assemble(lineage, unit, root):
+    """Key, leaf and issuers of a lineage in one text, verified; with the root where one is served."""
     paths = {part: os.path.join(lineage, part + ".pem") for part in ("privkey", "cert", "chain")}
     key = _chain.load_pem(_text(paths["privkey"]), paths["privkey"]).key
     leaves = _chain.load_certificates(_text(paths["cert"]), paths["cert"])
@@ -297,7 +304,12 @@ def _assemble(lineage, names):
     _chain.check_key_belongs(key, leaves[0])
     heap = _chain.load_certificates(_text(paths["chain"]), paths["chain"])
     now = time.time()
-    return _chain.file_text(key, _chain.order(leaves[0], heap, names, now + VALID_FOR, now=now)).encode()
+    if root:
+        with contextlib.suppress(ChainError):
+            # The one that is served may do without any of the host's.
+            heap += _pkix.roots([leaves[0], *heap], unit.get("trust_store", ""))
+    chain = _chain.order(leaves[0], heap + root, unit["names"], now + VALID_FOR, want_root=bool(root), now=now)
+    return _chain.file_text(key, chain).encode()
 
 
 # -------------------------------------------------------------------------------------------------------------- check

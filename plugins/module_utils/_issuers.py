@@ -39,6 +39,10 @@ class Issuers(NamedTuple):
         last = {**dict(self.seen), **{_checked(record): now for record in records}}
         return Issuers(tuple(sorted((record, at) for record, at in last.items() if now - at < KEEP_SECONDS)))
 
+    def without(self, records):
+        """The same memory without these."""
+        return Issuers(tuple(entry for entry in self.seen if entry[0] not in records))
+
     def moved(self, ahead, now):
         """The same memory by a clock that has jumped ahead (seconds) and now shows ``now``: a jump must not forget."""
         return Issuers(tuple((record, min(at + ahead, now)) for record, at in self.seen))

@@ -14,11 +14,14 @@ locked out (``auto``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import tempfile
+import warnings
 
+from . import _chain
 from ._errors import ChainError
 
 MODES = ("auto", "warn", "require", "off")
@@ -26,6 +29,9 @@ SECONDS = 30
 # In the last week, or the last sixth of a short life, no old certificate is worth keeping: both are refused soon after.
 LAST_SECONDS = 7 * 86400
 LAST_PART = 6
+# Where the distributions that we know have them in PEM form.
+SYSTEM = "/etc/ssl/certs"
+PEM_SUFFIXES = (".pem", ".crt", ".cer")
 _ERROR = re.compile(r"^error [0-9]+ at ([0-9]+) depth lookup: *(.*)$", re.MULTILINE)
 
 
@@ -102,3 +108,37 @@ def _environment(trust_store, nothing):
     # By the environment and not by options: which option keeps the system's roots out depends on the version.
     file, directory = (nothing, trust_store) if os.path.isdir(trust_store) else (trust_store, nothing)
     return {**os.environ, "SSL_CERT_FILE": file, "SSL_CERT_DIR": directory}
+
+
+def roots(certificates, trust_store=""):
+    """The trusted roots that may have issued one of these certificates (list of ``_chain.Certificate``).
+
+    By their names; ``_chain.order`` looks at the rest. What cannot be read in a directory is passed over.
+
+    :param trust_store: a PEM file or a directory with such files; empty takes the system's.
+    :raises ChainError: it cannot be read.
+    """
+    wanted = {one.issuer for one in certificates}
+    return [root for root in _trusted(trust_store or SYSTEM) if root.subject == root.issuer and root.subject in wanted]
+
+
+def _trusted(place):
+    if not os.path.isdir(place):
+        return _certificates(place)
+    found = []
+    # A directory of the distribution has each of them twice.
+    for name in sorted(os.listdir(place)):
+        if name.endswith(PEM_SUFFIXES) and os.path.isfile(os.path.join(place, name)):
+            with contextlib.suppress(ChainError):
+                found += _certificates(os.path.join(place, name))
+    return list(dict.fromkeys(found))
+
+
+def _certificates(path):
+    try:
+        with open(path, "rb") as stream, warnings.catch_warnings():
+            # Old roots have serial numbers that cryptography frowns upon.
+            warnings.simplefilter("ignore")
+            return _chain.load_certificates(stream.read(), path)
+    except OSError as exc:
+        raise ChainError(f"Cannot read the trusted roots in {path!r}: {exc.strerror}; dane_trust_store names others") from exc

@@ -13,7 +13,8 @@ A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None),
 ``replay_until`` (epoch seconds of the last signature seen over its records, or 0),
 ``key_since`` (epoch seconds of the first certificate known of that key, or None), ``key_max_age`` (seconds) and
-``key_spread`` (per cent of it), ``issuer_pool`` (records of issuers, text, to publish ahead).
+``key_spread`` (per cent of it), ``issuer_pool`` (records of issuers, text, to publish ahead), ``anchor`` (whether records
+on issuers are about the first certificate above the leaf, or about the root).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from ._tlsa import DANE_EE, DANE_TA, FULL, SPKI, Combination, Record, owner_name
 
 # certbot renews when a third of a certificate's life is left.
 RENEWED_BEFORE_END = 3
+# So many issuers within the time for which they are remembered are no alternation yet.
+MOST_ISSUERS = 4
 
 # The kind of an operation that trusts no key that lay on the host before it began.
 COMPROMISE = "compromise"
@@ -415,9 +418,12 @@ def _check_issuers(owner, hosts, served):
         # RFC 7671 section 5.2.2, RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented.
         if not candidate.get("issuer_records"):
             raise PlanError(
-                f"Cannot publish {', '.join(on_issuers)} at {owner}: the chain that {host['host']} is to serve has no issuer "
-                "that senders could verify it up to. See that the lineage's chain.pem holds the issuing intermediate, or "
-                "keep records on the key alone: dane_records with 3 1 1")
+                f"Cannot publish {', '.join(on_issuers)} at {owner}: the chain that {host['host']} is to serve has no "
+                f"{host.get('anchor', 'issuer')} that senders could verify it up to. See that the lineage's chain.pem holds "
+                "the issuing intermediate, or, if the authority signs with its root, set dane_anchor to root; or keep records "
+                "on the key alone: dane_records with 3 1 1")
+        if len(on_issuers) == len(combinations_wanted) and host.get("anchor") != "root":
+            _check_alternation(owner, host, on_issuers)
         lifetime = candidate.get("not_after", 0) - candidate.get("not_before", 0)
         wait = Timing(**host["timing"]).lifetime(max([host["ttl"], *(version.ttl for version in served)]))
         if len(on_issuers) == len(combinations_wanted) and wait * RENEWED_BEFORE_END >= lifetime > 0:
@@ -426,6 +432,19 @@ def _check_issuers(owner, hosts, served):
                 f"{lifetime / 3600:.1f} h and is renewed when a third of that is left, and the record of a new issuer needs "
                 f"{wait / 3600:.1f} h to reach every cache: the old certificate could expire first. Add 3 1 1 to "
                 "dane_records, lower dane_ttl, or take certificates that live longer")
+
+
+def _check_alternation(owner, host, on_issuers):
+    # One intermediate that takes turns with another, both replaced within half a year, are four. Beyond that the next
+    # certificate may well be of yet another, each time: then it has to wait for a run of renew.yml and for all caches.
+    issuers = {record for record in Ledger.from_dict(host["ledger"]).issuers.records() if record.combination == (2, 1, 1)}
+    strange = issuers - {Record.parse(text) for text in host.get("issuer_pool", ())}
+    if len(issuers) > MOST_ISSUERS and strange:
+        raise PlanError(
+            f"Cannot keep only {', '.join(on_issuers)} at {owner}: the certificates of {host['host']} came from {len(issuers)} "
+            f"issuers in the last 180 days, and {len(strange)} of them are not in dane_issuer_pool, so the next may come from "
+            "one whose record nobody has yet. Add 3 1 1 to dane_records; or name all issuers of the authority in "
+            "dane_issuer_pool; or pin its root, with dane_anchor: root")
 
 
 def _missing_alternatives(chain, version):

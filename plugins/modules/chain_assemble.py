@@ -70,7 +70,8 @@ options:
   include_root:
     description:
       - Whether the self-signed root belongs to the chain. It is needed only where a DANE-TA record is about the root,
-        and is then an error if it is not among the certificates.
+        and is then an error if it is neither among the certificates nor in O(trust_store).
+      - RV(chain.issuer_records) are then about the root.
     type: bool
     default: false
   valid_for:
@@ -97,7 +98,8 @@ options:
     choices: [auto, warn, require, "off"]
   trust_store:
     description:
-      - The trusted roots for O(pkix), a PEM file, or a directory as C(openssl rehash) leaves it. Empty takes the system's.
+      - The trusted roots for O(pkix) and O(include_root), a PEM file, or a directory as C(openssl rehash) leaves it.
+        Empty takes the system's.
     type: path
     default: ""
   served_path:
@@ -181,8 +183,8 @@ chain:
       elements: str
     issuer_records:
       description:
-        - Those of them that are published for the issuer, digests of the first certificate above the leaf. Empty when
-          senders cannot verify the chain up to it.
+        - Those of them that are published for the issuer, digests of the first certificate above the leaf, or of the
+          root with O(include_root). Empty when senders cannot verify the chain up to it.
       type: list
       elements: str
 certificates:
@@ -293,9 +295,11 @@ def assemble(module):
     _chain.check_key_belongs(key, given[0])
     now = time.time()
     valid_at = now + params["valid_for"]
+    others = [*given[1:], *heap(module, params["issuers"])]
+    if params["include_root"]:
+        others += _pkix.roots([given[0], *others], params["trust_store"])
     certificates = _chain.order(
-        given[0], [*given[1:], *heap(module, params["issuers"])], params["base_domains"], valid_at,
-        want_root=params["include_root"], now=now)
+        given[0], others, params["base_domains"], valid_at, want_root=params["include_root"], now=now)
     warning = _pkix.objection(
         params["pkix"], certificates, params["base_domains"], served(params["served_path"]), params["trust_store"], now)
     if warning:
@@ -304,7 +308,8 @@ def assemble(module):
         if combination.usage == _tlsa.DANE_TA and len(certificates) == 1:
             module.warn(f"There is no {combination} record: the chain has no issuer, only the certificate itself")
     return key, certificates, {
-        "chain": _chain.describe(certificates, params["base_domains"], valid_at, now=now),
+        "chain": _chain.describe(
+            certificates, params["base_domains"], valid_at, now, "root" if params["include_root"] else "issuer"),
         "certificates": [
             {**facts(certificate), "depth": depth, "issuer": certificate.issuer,
              "records": _chain.records_of(certificate, depth, combinations)}

@@ -106,6 +106,13 @@ options:
     description: How long to wait after the reload until every endpoint presents the new chain, in seconds.
     type: int
     default: 60
+  anchor:
+    description:
+      - Which certificate the records on issuers (usage 2) are published for, and so is remembered in the O(ledger), as
+        for M(mailops.dane.dane_ledger).
+    type: str
+    default: issuer
+    choices: [issuer, root]
   pkix:
     description:
       - What is asked of a chain that is not in O(dest) yet, for clients that verify without DANE (MTA-STS, submission).
@@ -195,6 +202,7 @@ def main():
             "expected_spki": {"type": "str", "default": ""},
             "enabling": {"type": "bool", "default": False},
             "handshake_timeout": {"type": "int", "default": 60},
+            "anchor": {"type": "str", "default": "issuer", "choices": list(_chain.ANCHORS)},
             "pkix": {"type": "str", "default": "off", "choices": list(_pkix.MODES)},
             "trust_store": {"type": "path", "default": ""},
             "ledger": {"type": "path", "default": _gate.LEDGER_PATH},
@@ -216,6 +224,7 @@ def main():
             empty_is_fine=params["enabling"], expected_spki=params["expected_spki"],
             handshake_timeout=_options.handshake_timeout(params["handshake_timeout"]), ledger_path=params["ledger"],
             override=parse_override(params["override"]), pkix=params["pkix"], trust_store=params["trust_store"],
+            anchor=params["anchor"],
         ), write=not module.check_mode, look=_gate.look_with(parse_waivers(params["waive"])))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)

@@ -125,6 +125,13 @@ options:
     type: list
     elements: str
     default: []
+  anchor:
+    description:
+      - Which certificate of the chain in O(chain_file) that is, because records on issuers are published for it - the
+        first one above the leaf, or the self-signed root at the top, which has to be in the file.
+    type: str
+    default: issuer
+    choices: [issuer, root]
   clock:
     description:
       - The controller's time, in seconds since the epoch. When this host's differs by more than a minute, the module fails
@@ -239,6 +246,7 @@ def main():
             "operation": {"type": "dict"},
             "retire": {"type": "list", "elements": "str", "default": []},
             "issuers": {"type": "list", "elements": "str", "default": []},
+            "anchor": {"type": "str", "default": "issuer", "choices": list(_chain.ANCHORS)},
             "clock": {"type": "float"},
             "chain_file": {"type": "path"},
             "lineages": {"type": "list", "elements": "path"},
@@ -273,7 +281,7 @@ def main():
             nothing_before=params["nothing_before"], intents=params["intents"], settled=params["settled"],
             published=params["published"], outcomes=outcomes, operation=params["operation"], retire=params["retire"],
             write=not module.check_mode,
-            chain_file=params["chain_file"], issuers=params["issuers"])
+            chain_file=params["chain_file"], issuers=params["issuers"], anchor=params["anchor"])
         objections = _gate.DAEMONS[params["service"]].objections(
             params["chain_file"], managed=params["managed"]) if params["service"] else []
     except DaneError as exc:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From records on the key to records on the issuer, through a change of issuers and back, by renew.yml alone.
+"""From records on the key to records on the issuer, through a change of issuers and back, and to records on the root.
 
 The tests are one story and run in their order; the verdict on all of it comes last.
 """
@@ -10,8 +10,10 @@ The tests are one story and run in their order; the verdict on all of it comes l
 from __future__ import annotations
 
 import json
+import shlex
 import ssl
 import time
+import urllib.request
 
 import pytest
 from judge import match
@@ -19,13 +21,35 @@ from judge import match
 # Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
 BEFORE, AFTER = 11.0, 7.0
 CHAIN = "/etc/postfix/dane-chain.pem"
+TRUSTED = "/etc/ssl/lab/acme-root.pem"
+TRUST = {"dane_trust_store": TRUSTED}
 ISSUERS = json.dumps({"dane_records": ["2 1 1"]})
+ROOT = json.dumps({"dane_records": ["2 1 1"], "dane_anchor": "root", **TRUST})
+
+
+def root_of(lab):
+    """The root of the first ACME server (PEM)."""
+    context = ssl.create_default_context(cafile=lab["acme"]["ca_file"])
+    # It is made out to the server's name.
+    context.check_hostname = False
+    with urllib.request.urlopen(lab["acme"]["management"] + "/roots/0", context=context, timeout=20) as answer:
+        return answer.read().decode()
+
+
+@pytest.fixture(name="trusted", scope="module")
+def the_root(mail, lab):
+    """The hosts trust the root of the first ACME server alone (its 2 1 1 record)."""
+    root = root_of(lab)
+    for host in mail.values():
+        host.run("sh", "-c", f"printf %s {shlex.quote(root)} > {TRUSTED}")
+    return f"2 1 1 {match.spki_sha256(ssl.PEM_cert_to_DER_cert(root))}"
 
 
 @pytest.fixture(name="start", scope="module", autouse=True)
-def under_dane(play, stage):
+def under_dane(play, stage, trusted):
     """Both hosts under DANE by their keys, senders delivering, the witness watching: since when (epoch)."""
-    play("enable", "-e", json.dumps({"dane_hook_resolvers": [stage.about["resolver"]["ipv4"]]}))
+    assert trusted
+    play("enable", "-e", json.dumps({"dane_hook_resolvers": [stage.about["resolver"]["ipv4"]], **TRUST}))
     stage.watch()
     start = stage.deliver()
     time.sleep(BEFORE)
@@ -55,14 +79,17 @@ def published(records, host):
     return set(next(iter(found)))
 
 
-def issuer(host):
-    """The 2 1 1 record of the first issuer in the chain file of a host, made by the judge's means, and none of ours."""
+def chain_of(host):
+    """The certificates in the chain file of a host (list of PEM)."""
     # Not the whole file: it begins with the key.
     text = host.run("sed", "-n", "/BEGIN CERT/,/END CERT/p", CHAIN).text
-    blocks = ["-----BEGIN CERTIFICATE-----" + part.partition("-----END")[0] + "-----END CERTIFICATE-----\n"
-              for part in text.split("-----BEGIN CERTIFICATE-----")[1:]]
-    assert len(blocks) == 2, "leaf and issuing intermediate"
-    return f"2 1 1 {match.spki_sha256(ssl.PEM_cert_to_DER_cert(blocks[1]))}"
+    return ["-----BEGIN CERTIFICATE-----" + part.partition("-----END")[0] + "-----END CERTIFICATE-----\n"
+            for part in text.split("-----BEGIN CERTIFICATE-----")[1:]]
+
+
+def issuer(host):
+    """The 2 1 1 record of the first issuer in the chain file of a host, made by the judge's means, and none of ours."""
+    return f"2 1 1 {match.spki_sha256(ssl.PEM_cert_to_DER_cert(chain_of(host)[1]))}"
 
 
 def key(host):
@@ -141,6 +168,44 @@ def test_from_the_issuer_back_to_the_key(play, mail, records, story):
     for short, host in mail.items():
         assert published(records, host) == {key(host)} == {story["keys"][short]}
     assert set(play("renew").changed.values()) == {0}
+    time.sleep(AFTER)
+
+
+def test_clients_without_dane_do_not_lose_what_they_accept(mail, lab):
+    """The key stays, so DANE senders would take it; others would not."""
+    for host in mail.values():
+        before = host.untouched()
+        said = " ".join(host.certonly(lab["acme"]["other_directory"], "--reuse-key").text.split())
+        assert "Hook 'deploy-hook' reported error code 1" in said
+        assert "clients that verify without DANE (MTA-STS, submission) would refuse the chain for" in said
+        assert host.untouched() == before
+        said = host.certonly(lab["acme"]["directory"], "--reuse-key")
+        assert said.code == 0 and "serves the renewed certificate" in said.text
+    time.sleep(AFTER)
+
+
+def test_from_the_key_to_the_root(play, mail, records, trusted):
+    play("renew", "-e", ROOT)
+    for host in mail.values():
+        there = published(records, host)
+        assert trusted in there and not there & {issuer(host), key(host)}
+        assert len(chain_of(host)) == 3, "the root is served"
+    assert set(play("renew", "-e", ROOT).changed.values()) == {0}
+
+
+def test_a_renewal_brings_the_root_along_without_a_playbook(mail):
+    for host in mail.values():
+        before = host.served()
+        said = host.renew()
+        assert said.code == 0 and "serves the renewed certificate" in said.text
+        assert host.served().serial != before.serial and len(chain_of(host)) == 3
+    time.sleep(AFTER)
+
+
+def test_from_the_root_back_to_the_key(play, mail, records):
+    play("renew", "-e", json.dumps(TRUST))
+    for host in mail.values():
+        assert published(records, host) == {key(host)} and len(chain_of(host)) == 2
     time.sleep(AFTER)
 
 

@@ -557,6 +557,22 @@ def test_what_is_published_for_an_issuer_is_about_the_first_above_the_leaf():
     assert sorted(_chain.issuer_records(certificate(INTERMEDIATE))) == alone
 
 
+def of_the_root(*chain):
+    return _chain.describe([certificate(one) for one in chain], [pki.NAME], LATER, anchor="root")["issuer_records"]
+
+
+def test_with_the_root_as_anchor_it_is_about_the_top_of_the_chain():
+    root = sorted(_chain.issuer_records(certificate(ROOT)))
+    assert of_the_root(LEAF, INTERMEDIATE, ROOT) == root
+    assert of_the_root(LEAF, ROOT, INTERMEDIATE) == root
+    direct = pki.leaf(ROOT)
+    assert of_the_root(direct, ROOT) == root == describe(direct, ROOT)["issuer_records"]
+
+
+def test_without_the_root_in_the_chain_nothing_is_published_for_it():
+    assert of_the_root(LEAF, INTERMEDIATE) == of_the_root(LEAF) == of_the_root(pki.leaf()) == []
+
+
 def test_nothing_is_published_for_an_issuer_up_to_which_nobody_verifies():
     assert describe(LEAF)["issuer_records"] == []
     assert describe(LEAF, pki.intermediate(ROOT, "another"))["issuer_records"] == []

@@ -1128,10 +1128,49 @@ def test_only_issuers_are_noted_as_issuers(host):
     assert {path: told for path, told in host.snapshot().items() if not path.endswith(".lock")} == before
 
 
+def test_the_root_is_remembered_where_records_are_about_it(host):
+    issuer = pki.intermediate(CA, "Issuer below the root of the gate")
+    leaf = pki.leaf(issuer, names=(NAME,), private=pki.key("B"))
+    root = described(content("B"))["issuer_records"]
+    for chain, anchor, told in ((leaf.pem + issuer.pem + CA.pem, "root", root), (leaf.pem + issuer.pem, "root", []),
+                                (leaf.pem + issuer.pem + CA.pem, "issuer", described(leaf.pem + issuer.pem)["issuer_records"])):
+        host.remember()
+        with open(host.candidate, "w", encoding="ascii") as stream:
+            stream.write(leaf.key_pem + chain)
+        host.deploy(write=False, anchor=anchor)
+        with open(host.dest, "w", encoding="ascii") as stream:
+            stream.write(leaf.key_pem + chain)
+        noted = {"outcomes": host.look([endpoint(1)]), "chain_file": host.dest, "clock": host.clock}
+        ledger = _gate.note(host.ledger_path, TIMING, anchor=anchor, **noted)[0]
+        assert sorted(map(str, ledger.issuers.records())) == sorted(told)
+        host.presents = host.read()
+        assert host.deploy(anchor=anchor)["chain"]["issuer_records"] == told
+        assert sorted(map(str, host.ledger.issuers.records())) == sorted(told)
+
+
+def test_an_issuer_below_a_root_that_is_presented_is_forgotten(host):
+    issuer = pki.intermediate(CA, "Issuer below the root of the gate")
+    leaf = pki.leaf(issuer, names=(NAME,), private=pki.key("B"))
+    below = set(map(_gate.Record.parse, described(leaf.pem + issuer.pem)["issuer_records"]))
+    root = set(map(_gate.Record.parse, described(content("B"))["issuer_records"]))
+    other = next(iter(records(described(FILE_A_OTHER), combination="2 1 1")))
+    known = Ledger().issuers.noted([*below, other], host.now)
+    host.remember(issuers=known)
+    with open(host.candidate, "w", encoding="ascii") as stream:
+        stream.write(leaf.key_pem + leaf.pem + issuer.pem)
+    host.deploy(write=False, anchor="root")
+    host.deploy(anchor="root")
+    assert host.ledger.issuers.records() == {*below, *root, other}, "the chain before had that root alone"
+    with open(host.candidate, "w", encoding="ascii") as stream:
+        stream.write(leaf.key_pem + leaf.pem + issuer.pem + CA.pem)
+    host.deploy(anchor="root")
+    assert host.ledger.issuers.records() == {*root, other}
+
+
 # ---------------------------------------------------------------------------------------- clients that know nothing of DANE
 
 
-OTHER_CA = pki.root("A root that nobody else trusts")
+UNTRUSTED_CA = pki.root("A root that nobody else trusts")
 
 
 @pytest.fixture(name="store")
@@ -1145,7 +1184,7 @@ def the_store(tmp_path):
 @pytest.fixture(name="worse")
 def a_worse_host(tmp_path, monkeypatch):
     """Its candidate has the key that the records want, and a certificate that no client without DANE accepts."""
-    return Host(tmp_path, monkeypatch, candidate=content("B", ca=OTHER_CA)).remember()
+    return Host(tmp_path, monkeypatch, candidate=content("B", ca=UNTRUSTED_CA)).remember()
 
 
 def test_a_chain_that_other_clients_would_refuse_is_refused(worse, store):

@@ -871,6 +871,41 @@ def test_shortly_before_the_end_it_is_served_and_somebody_hears_of_it(host, gate
     assert gate("look")[0] == 0
 
 
+def serving_the_root(host):
+    host.chain_file.write_text(FILE_A + ROOT.pem)
+    host.presents = host.chain_file.read_text()
+
+
+@pytest.mark.parametrize("store", [ROOT, OTHER_ROOT], ids=["known", "only-served"])
+def test_where_the_root_is_served_a_renewal_brings_it_too(host, hook, store):
+    trusting(host, store)
+    serving_the_root(host)
+    renewed = host.lineage(0, "A")
+    assert hook()[0] == 0
+    assert host.chain_file.read_text() == renewed.key_pem + renewed.pem + ISSUER.pem + ROOT.pem
+    (told,) = [one for one in host.ledger.issuers.records() if one.combination == (2, 1, 1)]
+    assert told.data == _chain.spki_digest(pki.spki(ROOT.key))
+
+
+def test_a_renewal_below_another_root_brings_that(host, hook):
+    trusting(host, OTHER_ROOT)
+    host.unit["pkix"] = "off"
+    serving_the_root(host)
+    other = pki.intermediate(OTHER_ROOT, "Issuer below the other")
+    renewed = host.lineage(0, "A", issuer=other)
+    assert hook()[0] == 0
+    assert host.chain_file.read_text() == renewed.key_pem + renewed.pem + other.pem + OTHER_ROOT.pem
+
+
+def test_a_root_that_is_not_known_on_the_host(host, capsys, monkeypatch):
+    host.unit["trust_store"] = "/nowhere"
+    serving_the_root(host)
+    host.lineage(0, "A", issuer=pki.intermediate(OTHER_ROOT, "Issuer below the other"))
+    code, said = host.hook(capsys, monkeypatch)
+    assert code == 1 and "the issuer 'CN=Another root of the hook' of 'CN=Issuer below the other' is missing" in said
+    assert host.chain_file.read_text() == FILE_A + ROOT.pem == host.presents
+
+
 @pytest.mark.parametrize("wrong", [{"pkix": "always"}, {"trust_store": 1}])
 def test_a_unit_with_another_word_for_it(host, gate, wrong):
     host.unit.update(wrong)

@@ -153,3 +153,26 @@ def test_off_does_not_ask():
     def never(*_arguments):
         raise AssertionError
     assert _pkix.objection("off", PRIVATE, [NAME], GOOD, "", pki.NOW, verify=never) == ""
+
+
+# ------------------------------------------------------------------------------------------------- roots for the served chain
+
+
+def test_the_root_of_a_chain_is_found_in_a_file_and_in_a_directory(tmp_path, store):
+    (tmp_path / "a.crt").write_text(STRANGER.pem)
+    (tmp_path / "b.pem").write_text("-----BEGIN CERTIFICATE-----")
+    (tmp_path / "c.pem").write_text(ISSUER.pem + ROOT.pem)
+    (tmp_path / "d.pem").mkdir()
+    assert _pkix.roots(GOOD, store) == _pkix.roots(GOOD, str(tmp_path)) == chain(ROOT)
+    assert _pkix.roots(PRIVATE, str(tmp_path)) == chain(STRANGER)
+    assert _pkix.roots(WITHOUT_ISSUER, str(tmp_path)) == []
+
+
+def test_the_roots_of_the_system(tmp_path, monkeypatch, store):
+    monkeypatch.setattr(_pkix, "SYSTEM", store)
+    assert _pkix.roots(GOOD) == chain(ROOT)
+
+
+def test_roots_that_are_not_there():
+    with pytest.raises(ChainError, match="trusted roots in '/nowhere': No such file.*dane_trust_store"):
+        _pkix.roots(GOOD, "/nowhere")

@@ -739,6 +739,32 @@ def test_where_nothing_else_would_be_left_the_door_is_asked():
     assert rdata(_plan.publish([lost], T0)) == texts(NEW_CA)
 
 
+def alternating(number, combinations=("2 1 1",), **more):
+    issuers = [f"ca {one}" for one in range(number)]
+    return _plan.publish([on_issuers(combinations, issuers=[*issuers], candidate=ready(A, "ca"), **more)], T0)
+
+
+def test_issuers_alone_are_refused_when_the_authority_alternates_beyond_the_pool():
+    assert alternating(4)
+    with pytest.raises(_plan.PlanError, match=f"Cannot keep only 2 1 1 at {OWNER}: the certificates of mx1 came from 5 issuers "
+                                              "in the last 180 days, and 5 of them are not in dane_issuer_pool"):
+        alternating(5)
+
+
+def test_so_many_issuers_are_no_matter_beside_the_key_on_the_root_or_when_all_are_known():
+    assert alternating(5, ("3 1 1", "2 1 1")) and alternating(5, anchor="root")
+    pool = [str(record(f"ca {one}", "2 1 1")) for one in range(5)]
+    assert alternating(5, issuer_pool=pool)
+    with pytest.raises(_plan.PlanError, match="and 1 of them are not in dane_issuer_pool"):
+        alternating(5, issuer_pool=pool[1:])
+
+
+def test_what_is_missing_in_the_chain_is_named():
+    bare = {**ready(A, "ca"), "issuer_records": []}
+    with pytest.raises(_plan.PlanError, match="has no root that senders .*set dane_anchor to root"):
+        _plan.publish([on_issuers(candidate=bare, anchor="root")], T0)
+
+
 def test_an_issuer_that_the_chain_does_not_hold_is_said_before_anything_is_published():
     """RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented."""
     bare = chain("A", 2)._replace(matches=frozenset(one for one in A.matches if one.usage == 3))

@@ -375,3 +375,21 @@ def test_a_chain_that_other_clients_would_refuse(run, site):
     assert not run(**asked)["warned"]
     assert not run(pkix="auto", **{**asked, "served_path": str(site / "none.pem")})["warned"]
     assert not run(pkix="auto", **{**asked, "served_path": str(site / "dest.pem")})["warned"]
+
+
+def test_the_root_comes_from_the_trust_store(run, site):
+    dest = site / "dest.pem"
+    result = run(dest=str(dest), include_root=True, trust_store=str(site / "root.pem"))
+    assert dest.read_text() == LEAF.key_pem + LEAF.pem + INTERMEDIATE.pem + ROOT.pem
+    assert f"2 1 1 {digest(ROOT)}" in result["chain"]["issuer_records"]
+    assert f"2 1 1 {digest(INTERMEDIATE)}" not in result["chain"]["issuer_records"]
+    assert f"2 1 1 {digest(INTERMEDIATE)}" in run()["chain"]["issuer_records"]
+
+
+def test_an_authority_that_signs_with_its_root(run, site):
+    direct = pki.leaf(ROOT, private=LEAF.key)
+    (site / "fullchain.pem").write_text(direct.pem + ROOT.pem)
+    dest = site / "dest.pem"
+    result = run(dest=str(dest), include_root=True, trust_store=str(site / "root.pem"))
+    assert dest.read_text() == LEAF.key_pem + direct.pem + ROOT.pem
+    assert f"2 1 1 {digest(ROOT)}" in result["chain"]["issuer_records"]
