@@ -19,6 +19,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import ssl
 import subprocess
 import tempfile
@@ -42,6 +43,8 @@ COMMAND_SECONDS = 60
 PLAYBOOKS = {"compromise": "rekey"}
 # A daemon with several processes may answer with the old chain once and the new one next.
 HANDSHAKES = 5
+# As tempfile.mkstemp makes them for _replace_file.
+_TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.new")
 
 
 class Daemon(NamedTuple):
@@ -131,19 +134,42 @@ def open_ledger(path=LEDGER_PATH, wait=LOCK_SECONDS, write=True, clock=time.time
     except OSError as exc:
         raise LedgerError(f"Cannot open the ledger {path!r}: {exc.strerror}") from exc
     with lock:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise LedgerError(
-                        f"Cannot open the ledger {path!r}: another process has held its lock for {wait} s; "
-                        "see who does with: fuser -v " + path + ".lock; a deployment may take some minutes, so run again "
-                        "then") from None
-                time.sleep(0.2)
+        if not _locked(lock, wait):
+            raise LedgerError(
+                f"Cannot open the ledger {path!r}: another process has held its lock for {wait} s; see who does with: "
+                f"fuser -v {path}.lock; a deployment may take some minutes, so run again then")
         yield OpenLedger(path, clock)
+
+
+@contextlib.contextmanager
+def alone(path, wait):
+    """Be the only one at work on a host. Whoever is killed lets go.
+
+    :param path: a file for the lock (str); its directory is made when missing. :param wait: for another one (seconds).
+    :raises LedgerError: another process holds it for longer, or the file cannot be made.
+    """
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        lock = open(path, "a", encoding="utf-8")
+    except OSError as exc:
+        raise LedgerError(f"Cannot open {path!r}: {exc.strerror}") from exc
+    with lock:
+        if not _locked(lock, wait):
+            raise LedgerError(
+                f"Cannot begin: another process has been at work on this host for {wait} s; see who with: fuser -v {path}")
+        yield
+
+
+def _locked(lock, wait):
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
 
 
 def _replace_file(path, content, mode, owner=None):
@@ -621,6 +647,18 @@ def _not_served(unit, candidate, outcomes):
     })
     return (f"Cannot deploy key {candidate['spki'][:16]}: {unit.handshake_timeout} s after the reload not every endpoint "
             f"presents it: " + ("; ".join(seen) or "no endpoint presents any chain"))
+
+
+def sweep(directories, now):
+    """Remove what a process that was killed while it replaced a file left half done, a day later: it may hold a key.
+
+    :param now: epoch seconds.
+    """
+    # What cannot be swept is no reason to fail: it was done, or refused, what was to do.
+    with contextlib.suppress(OSError):
+        for path in (os.path.join(directory, name) for directory in directories for name in os.listdir(directory)):
+            if _TEMPORARY.fullmatch(os.path.basename(path)) and os.path.isfile(path) and now - os.stat(path).st_mtime > 86400:
+                os.unlink(path)
 
 
 def write_private(path, content):

@@ -34,6 +34,8 @@ WANTED = {
 }
 # A renewed certificate that ends within this time is not worth a reload (seconds).
 VALID_FOR = 3600
+# certbot's hook and the daily look may meet; a deployment may take some minutes.
+OTHER_SECONDS = 300
 
 
 def main(arguments=None):
@@ -171,6 +173,21 @@ def renew(unit, renewed="", keep_look=False):
     """
     if renewed and os.path.realpath(renewed) not in map(os.path.realpath, unit["lineages"]):
         return f"{renewed} is not a lineage of this mail host's chain: nothing to do", False
+    with _gate.alone(os.path.join(unit["state_dir"], "renew.lock"), OTHER_SECONDS):
+        try:
+            return _renew(unit, renewed, keep_look)
+        finally:
+            # Another copy of the key, which would be that of an old one after a rekey. certbot keeps what is refused.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_candidate(unit))
+            _gate.sweep({unit["state_dir"], os.path.dirname(unit["chain_file"])}, time.time())
+
+
+def _candidate(unit):
+    return os.path.join(unit["state_dir"], "renewed.pem")
+
+
+def _renew(unit, renewed, keep_look):
     looks, problem = _looks(unit)
     if keep_look and looks:
         _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
@@ -178,7 +195,7 @@ def renew(unit, renewed="", keep_look=False):
     current = _current(unit, served)
     if renewed and os.path.realpath(renewed) != os.path.realpath(current):
         return f"{renewed} has another key than the one that is served: nothing to do before a rekey", False
-    candidate = os.path.join(unit["state_dir"], "renewed.pem")
+    candidate = _candidate(unit)
     root = _served_root(unit["chain_file"])
     _gate.write_private(candidate, _assemble(current, unit, root))
     try:
@@ -191,10 +208,6 @@ def renew(unit, renewed="", keep_look=False):
             look=_gate.look_with(parse_waivers(unit.get("waive"))))
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
-    finally:
-        # Another copy of the key, which would be that of an old one after a rekey. certbot keeps what is refused.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(candidate)
     what = "serves the renewed certificate" if result["changed"] else "already serves the certificate"
     said = f"{unit['service']} {what} of key {served[:16]}" + _without_dns(problem)
     if result["pkix"]:

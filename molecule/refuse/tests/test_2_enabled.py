@@ -28,6 +28,9 @@ set -e
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Somebody Else" \\
     -keyout /dev/null > "$(readlink -f {LINEAGE}/chain.pem)"
 """
+LINK_TO_NOWHERE = f"""
+rm "$(readlink -f {LINEAGE}/cert.pem)"
+"""
 EXPIRED = f"""
 python3 - <<'END'
 import datetime
@@ -58,6 +61,15 @@ END
 """
 
 
+THEIRS = "live/www.example.test/privkey.pem live/www.example.test/cert.pem renewal/www.example.test.conf"
+FOREIGN = """
+set -e
+cd /etc/letsencrypt
+cp -rL live/mx1.example.test live/www.example.test
+sed -e '/reuse_key/d' -e s/mx1.example.test/www.example.test/ renewal/mx1.example.test.conf > renewal/www.example.test.conf
+"""
+
+
 @pytest.fixture
 def broken():
     """``broken(script)``: do this on mx1 and undo it after the test."""
@@ -77,7 +89,9 @@ def enabled(play, clear):
     (NEW_KEY, ["privkey.pem", "cert.pem", "do not belong together"]),
     (OTHER_ISSUER, ["issuer"]),
     (EXPIRED, ["expired"]),
-], ids=["another-key", "incomplete-chain", "expired"])
+    (LINK_TO_NOWHERE, ["mx1.example.test: certbot's lineage mx1.example.test is damaged: live/mx1.example.test/cert.pem is",
+                       "certbot update_symlinks"]),
+], ids=["another-key", "incomplete-chain", "expired", "link-to-nowhere"])
 def test_lineage(refused, broken, script, says):
     broken(script)
     refused("enable", says=says)
@@ -158,8 +172,47 @@ openssl pkey -in /etc/letsencrypt/live/mx1.example.test-2/privkey.pem -pubout -o
 """
 
 
+ANOTHER_CERTBOT = """
+cat > /root/another-certbot.py <<'END'
+import fcntl, glob, pathlib, time
+
+
+def at_work():
+    found = b""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            found += pathlib.Path(path).read_bytes()
+        except OSError:
+            pass
+    return b"certonly" in found
+
+
+lock = open("/etc/letsencrypt/.certbot.lock", "a")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+pathlib.Path("/root/locked").touch()
+while not at_work():
+    time.sleep(0.02)
+while at_work():
+    time.sleep(0.02)
+pathlib.Path("/root/turned-away").touch()
+END
+systemd-run --quiet python3 /root/another-certbot.py
+until test -e /root/locked; do sleep 0.1; done
+"""
+
+
+@pytest.fixture
+def another_certbot():
+    """One is at work on mx1, until ours has been turned away once."""
+    snapshot.execute("mx1", ANOTHER_CERTBOT)
+    yield
+    assert "turned-away" in snapshot.execute(
+        "mx1", "ls /root; rm -f /root/locked /root/turned-away /root/another-certbot.py")
+
+
+@pytest.mark.usefixtures("another_certbot")
 def test_deployment_without_publication(play, clear, records):
-    """The door is shut, and what is served is what was served. The next key is a new one.
+    """The door is shut, and what is served is what was served. The next key is a new one, for which certbot has to be waited.
 
     There is one already of which the ledger that was lost may have known that it was served once and retired.
     """
@@ -181,8 +234,16 @@ def test_old_look(refused):
     snapshot.execute("mx1", "rm -f /var/lib/mailops-dane/old-look.json*")
 
 
-def test_secondary_down_for_longer_than_the_timeout(play, clear, records):
-    """Nothing but the records changes; and when it is back, the same command completes with the same key."""
+@pytest.fixture(name="foreign")
+def a_lineage_of_something_else():
+    """Of a web server on mx1, with settings that its administrator wants: what may be found of it (digests)."""
+    snapshot.execute("mx1", FOREIGN)
+    return snapshot.execute("mx1", f"cd /etc/letsencrypt && sha256sum {THEIRS} && stat -c '%n %a %Y' {THEIRS}")
+
+
+def test_secondary_down_for_longer_than_the_timeout(play, clear, records, foreign):
+    """Nothing but the records changes; and when it is back, the same command completes with the same key. A lineage of
+    somebody else on the host is as it was."""
     spki = json.loads(snapshot.execute("mx1", f"cat {LEDGER}"))["operation"]["target_spki"]
     chains = [snapshot.execute(host, "sha256sum /etc/postfix/dane-chain.pem") for host in ("mx1", "mx2")]
     old = {owner: there for owner, there in records().items() if " ns0 " in owner}
@@ -204,3 +265,5 @@ def test_secondary_down_for_longer_than_the_timeout(play, clear, records):
     assert ledger["operation"] is None
     mine = {owner: there for owner, there in records().items() if "mx1" in owner}
     assert set(map(tuple, mine.values())) == {(f"3 1 1 {spki}",)}
+    assert snapshot.execute(
+        "mx1", f"cd /etc/letsencrypt && sha256sum {THEIRS} && stat -c '%n %a %Y' {THEIRS}") == foreign

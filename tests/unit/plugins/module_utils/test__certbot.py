@@ -149,3 +149,32 @@ def test_everything_that_is_missing_is_named_at_once_and_no_secret():
     assert all(word in told for word in ("server", "name", "secret"))
     (told,) = _certbot.impossible_authenticator("dns-rfc2136", "", {**GOOD, "secret": "not base64!"})
     assert "not base64!" not in told
+
+
+# ------------------------------------------------------------------------------------------------------ damaged lineages
+
+
+NAMES = ["mx1.example.test", "mx1.example.test-2"]
+WHOLE = _certbot.lineage_parts(NAMES)
+
+
+def test_lineages_that_are_whole_or_not_there():
+    assert len(WHOLE) == 10 and _certbot.damages(NAMES, WHOLE) == [] == _certbot.damages(NAMES, [])
+    assert _certbot.damages(NAMES, WHOLE[:5]) == []
+
+
+def test_files_that_somebody_else_keeps_fresh_are_no_damage():
+    assert _certbot.damages(NAMES, [path for path in WHOLE if not path.endswith(".conf")]) == []
+
+
+@pytest.mark.parametrize("missing", ["privkey", "cert", "chain", "fullchain"])
+def test_a_lineage_that_lacks_a_part_is_named_with_what_to_do(missing):
+    there = [path for path in WHOLE if path != f"live/{NAMES[1]}/{missing}.pem"]
+    (said,) = _certbot.damages(NAMES, there)
+    assert f"lineage {NAMES[1]} is damaged: live/{NAMES[1]}/{missing}.pem is missing" in said
+    assert "certbot update_symlinks" in said and f"certbot delete --cert-name {NAMES[1]}" in said
+
+
+def test_of_a_lineage_only_its_configuration_is_left():
+    (said,) = _certbot.damages(NAMES, [f"renewal/{NAMES[0]}.conf"])
+    assert said.count("live/") == 4

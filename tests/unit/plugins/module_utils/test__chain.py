@@ -571,6 +571,7 @@ def test_with_the_root_as_anchor_it_is_about_the_top_of_the_chain():
 
 def test_without_the_root_in_the_chain_nothing_is_published_for_it():
     assert of_the_root(LEAF, INTERMEDIATE) == of_the_root(LEAF) == of_the_root(pki.leaf()) == []
+    assert _chain.served_root([certificate(pki.leaf())], pki.NOW) == [], "a leaf that signed itself is no root of anything"
 
 
 def test_nothing_is_published_for_an_issuer_up_to_which_nobody_verifies():

@@ -59,6 +59,7 @@ class Host:
             made.mkdir()
         self.chain_file.write_text(FILE_A)
         self.presents, self.codes, self.reloads = FILE_A, {}, 0
+        self.dns_owners = [OWNER]
         self.looked, self.asked_dns, self.addresses = [], 0, {NAME: ("192.0.2.1", "2001:db8::1")}
         self.dns = lambda: [look(time.time(), V_A)]
         self.lineage(0, "A")
@@ -98,7 +99,7 @@ class Host:
 
     def dns_look(self, owners, settings, _leaving):
         self.asked_dns += 1
-        assert owners == [OWNER]
+        assert sorted(owners) == sorted(self.dns_owners)
 
         class Look:
             def __init__(self, told):
@@ -911,3 +912,106 @@ def test_a_unit_with_another_word_for_it(host, gate, wrong):
     host.unit.update(wrong)
     code, said = gate("renew")
     assert code == 1 and "pkix is none of auto, warn, require, off" in said and "run enable.yml again" in said
+
+
+# ---------------------------------------------------------------------------------------------- two at once, and killed ones
+
+
+def test_the_daily_look_waits_for_the_hook(host, gate, monkeypatch):
+    """The candidate of the one is not that of the other."""
+    monkeypatch.setattr(_host, "OTHER_SECONDS", 0)
+    with _gate.alone(str(host.state / "renew.lock"), 0):
+        code, said = gate("look")
+    assert code == 1 and "another process has been at work on this host for 0 s" in said and "renew.lock" in said
+    assert host.presents == FILE_A and not host.reloads
+    assert gate("look")[0] == 0 and host.reloads == 1
+
+
+def test_what_is_no_business_of_the_gate_waits_for_nobody(host, gate, monkeypatch):
+    monkeypatch.setattr(_host, "OTHER_SECONDS", 0)
+    monkeypatch.setenv("RENEWED_LINEAGE", "/etc/letsencrypt/live/of.somebody.else")
+    with _gate.alone(str(host.state / "renew.lock"), 0):
+        assert gate("renew")[0] == 0
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("at", ["renewed.pem", "chain.pem.previous", "chain.pem", "reload"])
+def test_a_hook_that_is_killed_is_completed_by_the_daily_look(host, hook, gate, monkeypatch, at):
+    """Anywhere: the old chain or the new one is served, and what is left is cleared away."""
+    replace, run = os.replace, _gate._run
+
+    def replacing(source, dest):
+        if os.path.basename(dest) == at:
+            os.utime(source, (1, 1))
+            monkeypatch.setattr(os, "unlink", lambda path: None)
+            raise Killed
+        replace(source, dest)
+
+    def running(command):
+        if command[-1] == at:
+            monkeypatch.setattr(os, "unlink", lambda path: None)
+            raise Killed
+        return run(command)
+    with monkeypatch.context() as dying:
+        dying.setattr(os, "replace", replacing)
+        dying.setattr(_gate, "_run", running)
+        unlink = os.unlink
+        with pytest.raises(Killed):
+            hook()
+        monkeypatch.setattr(os, "unlink", unlink)
+    assert host.presents == FILE_A
+    copies = {path.name for path in host.directory.rglob("*") if path.is_file() and "PRIVATE" in path.read_text()}
+    assert copies - {"privkey.pem", "chain.pem", "chain.pem.previous"}, "something is left of it"
+    assert gate("look")[0] == 0
+    assert host.presents == host.chain_file.read_text() != FILE_A
+    copies = {path.name for path in host.directory.rglob("*") if path.is_file() and "PRIVATE" in path.read_text()}
+    assert copies <= {"privkey.pem", "chain.pem", "chain.pem.previous"}
+
+
+def test_files_of_others_are_not_swept_away(host, hook):
+    names = {".abcdefgh.new": False, ".abcdefgh.old": True, "abcdefgh.new": True, ".abcdefghi.new": True}
+    for name in names:
+        (host.directory / name).write_text("old")
+        os.utime(host.directory / name, (1, 1))
+    (host.directory / ".01234567.new").write_text("young")
+    (host.directory / ".abcdefg_.new").mkdir()
+    hook()
+    assert {name: (host.directory / name).exists() for name in names} == names
+    assert (host.directory / ".01234567.new").exists() and (host.directory / ".abcdefg_.new").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ Postfix not running
+
+
+def test_postfix_that_does_not_run(host, hook, gate, monkeypatch):
+    """Nobody answers, and there is nothing to reload: when it starts, it starts with the old chain, and the look goes on."""
+    with monkeypatch.context() as down:
+        down.setattr(_gate._probe, "look", lambda endpoints, **_more: [
+            {"endpoint": one, "at": time.time(), "detail": "connection refused", "chain": None, "outcome": "silent"}
+            for one in endpoints])
+        host.codes["postfix", "reload"] = 1
+        code, said = hook()
+        assert code == 1 and "postfix did not reload" in said and "'postfix reload' ended with 1" in said
+        assert host.chain_file.read_text() == FILE_A
+    host.codes.clear()
+    assert gate("look")[0] == 0 and host.presents != FILE_A
+
+
+# ---------------------------------------------------------------------------------------------- names added to the certificate
+
+
+def test_a_certificate_with_more_names_for_the_same_key_is_served(host, hook):
+    renewed = host.lineage(0, "A", names=(NAME, "mail.example.test"))
+    assert hook()[0] == 0 and renewed.pem in host.presents
+
+
+def test_a_host_with_another_name_waits_for_the_certificate_to_have_it(host, refused):
+    """``dane_names`` has grown first: the old chain stays, and the message says which name."""
+    host.unit["names"] = [NAME, "mail.example.test"]
+    host.addresses["mail.example.test"] = ("192.0.2.1",)
+    host.dns = lambda: [look(time.time(), V_A), look(time.time(), V_A, owner="_25._tcp.mail.example.test.")]
+    host.dns_owners = [OWNER, "_25._tcp.mail.example.test."]
+    refused("mail.example.test", "is missing", "request it for all base domains")
