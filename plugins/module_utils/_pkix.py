@@ -128,7 +128,7 @@ def _trusted(place):
     found = []
     # A directory of the distribution has each of them twice.
     for name in sorted(os.listdir(place)):
-        if name.endswith(PEM_SUFFIXES) and os.path.isfile(os.path.join(place, name)):
+        if name.endswith(PEM_SUFFIXES):
             with contextlib.suppress(ChainError):
                 found += _certificates(os.path.join(place, name))
     return list(dict.fromkeys(found))

@@ -1165,6 +1165,8 @@ def test_an_issuer_below_a_root_that_is_presented_is_forgotten(host):
         stream.write(leaf.key_pem + leaf.pem + issuer.pem + CA.pem)
     host.deploy(anchor="root")
     assert host.ledger.issuers.records() == {*root, other}
+    host.deploy()
+    assert host.ledger.issuers.records() == {*root, *below, other}, "after a change back the root stays for a while"
 
 
 # ---------------------------------------------------------------------------------------- clients that know nothing of DANE

@@ -972,12 +972,14 @@ def test_a_hook_that_is_killed_is_completed_by_the_daily_look(host, hook, gate, 
 
 
 def test_files_of_others_are_not_swept_away(host, hook):
-    names = {".abcdefgh.new": False, ".abcdefgh.old": True, "abcdefgh.new": True, ".abcdefghi.new": True}
+    names = {".abcdefgh.new": False, ".abcdefgh.old": True, "abcdefgh.new": True, ".abcdefghi.new": True,
+             ".abcdefgh.newer": True}
     for name in names:
         (host.directory / name).write_text("old")
         os.utime(host.directory / name, (1, 1))
     (host.directory / ".01234567.new").write_text("young")
     (host.directory / ".abcdefg_.new").mkdir()
+    os.utime(host.directory / ".abcdefg_.new", (1, 1))
     hook()
     assert {name: (host.directory / name).exists() for name in names} == names
     assert (host.directory / ".01234567.new").exists() and (host.directory / ".abcdefg_.new").exists()
