@@ -160,7 +160,7 @@ def test_a_unit_that_says_nothing_about_it_tells_nobody(host, hook):
     before = set(host.state.iterdir())
     assert hook()[0] == 1
     assert host.mails == [] and not host.metrics_file.exists()
-    assert {path.name for path in set(host.state.iterdir()) - before} <= {"ledger.json.lock"}
+    assert {path.name for path in set(host.state.iterdir()) - before} <= {"ledger.json.lock", "renew.lock"}
 
 
 def test_a_mail_that_does_not_go_is_said_and_sent_at_the_next_try(host, hook):
