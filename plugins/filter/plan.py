@@ -105,11 +105,6 @@ def only(mapping, keys):
     return {key: value for key, value in mapping.items() if key in keys}
 
 
-def damages(results, names):
-    """See ``_certbot.damages``; the results of stat over ``_certbot.lineage_parts``."""
-    return _certbot.damages(names, [result["item"] for result in results if result["stat"]["exists"]])
-
-
 def lineage(result):
     """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "spki512", "made"}`` (data of ``3 1 1``
     and ``3 1 2``, epoch)."""
@@ -153,8 +148,7 @@ class FilterModule:
             "dane_owners_elsewhere": _elsewhere.owners_elsewhere,
             "dane_pinned_elsewhere": pinned_elsewhere,
             "dane_impossible_ages": _plan.impossible_ages,
-            "dane_lineage_parts": _certbot.lineage_parts,
-            "dane_damages": damages,
+            "dane_damages": _certbot.damages,
             "dane_impossible_authenticator": _certbot.impossible_authenticator,
             "dane_impossible_notifications": _notify.impossible_notifications,
             "dane_certbot_objections": _certbot.objections,

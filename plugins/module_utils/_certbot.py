@@ -41,30 +41,24 @@ def version(said):
     return number
 
 
-def lineage_parts(names):
-    """Every file of some lineages, relative to certbot's directory (list of str)."""
-    return [path for name in names for path in (*_live(name), f"renewal/{name}.conf")]
-
-
-def _live(name):
-    return [f"live/{name}/{part}.pem" for part in ("privkey", "cert", "chain", "fullchain")]
-
-
-def damages(names, there):
+def damages(names, there, directory):
     """One sentence for each lineage of which only a part is there (list of str).
 
-    Files without a renewal configuration are none: somebody else may keep them fresh.
+    Files without a renewal configuration are whole: somebody else may keep them fresh.
 
-    :param there: those of :func:`lineage_parts` that exist, symbolic links followed.
+    :param names: of the lineages. :param there: the files that exist, symbolic links followed (paths).
+    :param directory: certbot's.
     """
     found = []
     for name in names:
-        missing = [path for path in _live(name) if path not in there]
-        if missing and set(lineage_parts([name])) & set(there):
+        live = [f"{directory}/live/{name}/{part}.pem" for part in ("privkey", "cert", "chain", "fullchain")]
+        missing = [path for path in live if path not in there]
+        if missing and {*live, f"{directory}/renewal/{name}.conf"} & set(there):
             found.append(
                 f"certbot's lineage {name} is damaged: {', '.join(missing)} is missing or a link that leads nowhere. Nothing "
-                f"that is served has changed. 'certbot update_symlinks' puts the links back, if the files in archive/{name} "
-                f"are there; else 'certbot delete --cert-name {name}', and run the same playbook again, which obtains another")
+                "that is served has changed. 'certbot update_symlinks' puts the links back, if the files in "
+                f"{directory}/archive/{name} are there; else 'certbot delete --cert-name {name}', and run the same playbook "
+                "again, which obtains another")
     return found
 
 

@@ -89,7 +89,7 @@ def enabled(play, clear):
     (NEW_KEY, ["privkey.pem", "cert.pem", "do not belong together"]),
     (OTHER_ISSUER, ["issuer"]),
     (EXPIRED, ["expired"]),
-    (LINK_TO_NOWHERE, ["mx1.example.test: certbot's lineage mx1.example.test is damaged: live/mx1.example.test/cert.pem is",
+    (LINK_TO_NOWHERE, [f"mx1.example.test: certbot's lineage mx1.example.test is damaged: {LINEAGE}/cert.pem is",
                        "certbot update_symlinks"]),
 ], ids=["another-key", "incomplete-chain", "expired", "link-to-nowhere"])
 def test_lineage(refused, broken, script, says):

@@ -155,26 +155,31 @@ def test_everything_that_is_missing_is_named_at_once_and_no_secret():
 
 
 NAMES = ["mx1.example.test", "mx1.example.test-2"]
-WHOLE = _certbot.lineage_parts(NAMES)
+WHOLE = [f"/le/{path}" for name in NAMES for path in [f"renewal/{name}.conf", *(
+    f"live/{name}/{part}.pem" for part in ("privkey", "cert", "chain", "fullchain"))]]
+
+
+def damages(there):
+    return _certbot.damages(NAMES, ["/le/renewal/www.example.test.conf", *there], "/le")
 
 
 def test_lineages_that_are_whole_or_not_there():
-    assert len(WHOLE) == 10 and _certbot.damages(NAMES, WHOLE) == [] == _certbot.damages(NAMES, [])
-    assert _certbot.damages(NAMES, WHOLE[:5]) == []
+    assert damages(WHOLE) == damages([]) == damages(WHOLE[:5]) == []
 
 
 def test_files_that_somebody_else_keeps_fresh_are_no_damage():
-    assert _certbot.damages(NAMES, [path for path in WHOLE if not path.endswith(".conf")]) == []
+    assert damages([path for path in WHOLE if not path.endswith(".conf")]) == []
 
 
 @pytest.mark.parametrize("missing", ["privkey", "cert", "chain", "fullchain"])
 def test_a_lineage_that_lacks_a_part_is_named_with_what_to_do(missing):
-    there = [path for path in WHOLE if path != f"live/{NAMES[1]}/{missing}.pem"]
-    (said,) = _certbot.damages(NAMES, there)
-    assert f"lineage {NAMES[1]} is damaged: live/{NAMES[1]}/{missing}.pem is missing" in said
+    gone = f"/le/live/{NAMES[1]}/{missing}.pem"
+    (said,) = damages([path for path in WHOLE if path != gone])
+    assert f"lineage {NAMES[1]} is damaged: {gone} is missing" in said
     assert "certbot update_symlinks" in said and f"certbot delete --cert-name {NAMES[1]}" in said
 
 
-def test_of_a_lineage_only_its_configuration_is_left():
-    (said,) = _certbot.damages(NAMES, [f"renewal/{NAMES[0]}.conf"])
-    assert said.count("live/") == 4
+def test_of_a_lineage_only_its_configuration_or_one_file_is_left():
+    for left, count in ((f"/le/renewal/{NAMES[0]}.conf", 4), (f"/le/live/{NAMES[0]}/cert.pem", 3)):
+        (said,) = damages([left])
+        assert said.count("/live/") == count
