@@ -23,7 +23,7 @@ export MOLECULE_COMMAND_BORDERS := false
 PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
-.PHONY: help venv constraints collection unit unit-2.18 oldpython model model-short contract lint sanity sanity-2.18 molecule \
+.PHONY: help venv constraints collection unit unit-2.18 oldpython certbots model model-short contract lint sanity sanity-2.18 molecule \
 	demo demo-broken faults faults-short lab-image lab-up lab-down changelog test clean
 
 help: ## show this list
@@ -57,6 +57,12 @@ model: collection ## the model checker: worlds to the last state, random runs, e
 
 model-short: collection ## the same with a fixed sample of the mutants
 	DANE_COLLECTION_ROOT=$(COLLECTION) $(BIN)/python tests/model/run.py --short
+
+certbots: collection ## the role certbot with certbots old and new, and a real ACME server
+	@for version in 1.12 1.21 5; do \
+		tests/tools/venv.sh build/venv-certbot-$$version tests/requirements-certbot-$$version.txt || exit 1; \
+	done
+	$(BIN)/python $(PYTEST) tests/certbots
 
 contract: venv ## tests that read the repository: layers, role defaults, Ansible traps, headers
 	$(BIN)/python $(PYTEST) tests/contract

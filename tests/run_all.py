@@ -55,8 +55,7 @@ class Step(NamedTuple):
     needs_tests: bool = False   # at least one pytest test must have run and passed
     limit: int = 20 * MINUTES   # seconds
     essential: bool = False     # without it no later step can work
-    alongside: bool = False     # only computes: runs beside those with a lab
-    lab: bool = False           # needs a lab
+    lab: bool = False           # needs a lab; the others only compute
 
 
 class Counts(NamedTuple):
@@ -83,18 +82,17 @@ def steps():
         Step("venv", ["make", "venv"], limit=20 * MINUTES, essential=True),
         Step("collection", ["make", "collection"], essential=True),
         Step("lab-image", ["make", "lab-image"], essential=True),
-        Step("contract", ["make", "contract"], needs_tests=True, alongside=True),
-        Step("lint", ["make", "lint"], evidence=r"Passed: 0 failure\(s\), 0 warning\(s\) in [1-9]\d* files",
-             alongside=True),
-        Step("unit", ["make", "unit"], needs_tests=True, alongside=True),
-        Step("unit-2.18", ["make", "unit-2.18"], needs_tests=True, alongside=True),
-        Step("oldpython", ["make", "oldpython"], needs_tests=True, alongside=True),
-        Step("model-short", ["make", "model-short"], alongside=True,
+        Step("contract", ["make", "contract"], needs_tests=True),
+        Step("lint", ["make", "lint"], evidence=r"Passed: 0 failure\(s\), 0 warning\(s\) in [1-9]\d* files"),
+        Step("unit", ["make", "unit"], needs_tests=True),
+        Step("unit-2.18", ["make", "unit-2.18"], needs_tests=True),
+        Step("oldpython", ["make", "oldpython"], needs_tests=True),
+        Step("model-short", ["make", "model-short"],
              evidence=r"(?m)^model: states=[1-9]\d* runs=[1-9]\d* violations=0 equivalent=\d+ mutants=[1-9]\d*/"),
-        Step("sanity", ["make", "sanity"], evidence=r'Running sanity test "validate-modules"', limit=20 * MINUTES,
-             alongside=True),
+        Step("certbots", ["make", "certbots"], needs_tests=True),
+        Step("sanity", ["make", "sanity"], evidence=r'Running sanity test "validate-modules"', limit=20 * MINUTES),
         Step("sanity-2.18", ["make", "sanity-2.18"], evidence=r'Running sanity test "validate-modules"',
-             limit=20 * MINUTES, alongside=True),
+             limit=20 * MINUTES),
         Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES, lab=True,
              evidence=r"(?m)^faults: cases=[1-9]\d* kills=[1-9]\d* deliveries=[1-9]\d* failed=0 exposure=0$"),
     ]
@@ -196,7 +194,7 @@ def run(step, apart=False):
     junit.unlink(missing_ok=True)
     start = time.monotonic()
     # Senders and their judge must not be kept waiting by what computes.
-    command = ["nice", *step.command] if step.alongside else step.command
+    command = step.command if step.lab else ["nice", *step.command]
     returncode = execute(world.command(step.name, command) if apart else command, log, step.limit)
     seconds = time.monotonic() - start
     text = log.read_text(encoding="utf-8", errors="replace")
