@@ -463,6 +463,17 @@ def _without_doubles(certificates):
     return list(dict.fromkeys(certificates))
 
 
+def reserve(leaf, most):
+    """For how long a certificate has to remain valid when it is deployed (seconds).
+
+    That is `most`, or a third of its life where that is less: a private authority gives certificates of a day and less,
+    and what is left of them at a renewal is about a third.
+
+    :param leaf: :class:`Certificate`. :param most: seconds.
+    """
+    return min(most, (leaf.not_after - leaf.not_before) / 3)
+
+
 # --------------------------------------------------------------------------------------------- what DANE clients see
 
 

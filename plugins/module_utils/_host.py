@@ -32,7 +32,7 @@ WANTED = {
     "addresses": dict, "chain_file": str, "dns": dict, "handshake_timeout": int, "lineages": list, "names": list,
     "service": str, "services": list, "state_dir": str, "timing": dict,
 }
-# A renewed certificate that ends within this time is not worth a reload (seconds).
+# A renewed certificate that ends within this time, or a third of its life, is not worth a reload (seconds).
 VALID_FOR = 3600
 # certbot's hook and the daily look may meet; a deployment may take some minutes.
 OTHER_SECONDS = 300
@@ -321,7 +321,8 @@ def _assemble(lineage, unit, root):
         with contextlib.suppress(ChainError):
             # The one that is served may do without any of the host's.
             heap += _pkix.roots([leaves[0], *heap], unit.get("trust_store", ""))
-    chain = _chain.order(leaves[0], heap + root, unit["names"], now + VALID_FOR, want_root=bool(root), now=now)
+    valid_at = now + _chain.reserve(leaves[0], VALID_FOR)
+    chain = _chain.order(leaves[0], heap + root, unit["names"], valid_at, want_root=bool(root), now=now)
     return _chain.file_text(key, chain).encode()
 
 

@@ -77,8 +77,8 @@ options:
   valid_for:
     description:
       - For how many seconds from now all certificates have to remain valid.
+      - Without it, a day, or a third of the life of the certificate where that is less.
     type: int
-    default: 86400
   combinations:
     description:
       - The parameter combinations for which TLSA data is returned, as three numbers or RFC 7218 acronyms. Usage 3
@@ -237,7 +237,8 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _pkix, _tlsa
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError, RecordError
 
-MOST_SECONDS = 100 * 366 * 86400
+DAY = 86400
+MOST_SECONDS = 100 * 366 * DAY
 PEM_SUFFIXES = (".pem", ".crt", ".cer")
 
 
@@ -250,7 +251,7 @@ def main():
             "base_domains": {"type": "list", "elements": "str", "required": True},
             "dest": {"type": "path"},
             "include_root": {"type": "bool", "default": False},
-            "valid_for": {"type": "int", "default": 86400},
+            "valid_for": {"type": "int"},
             "combinations": {"type": "list", "elements": "str", "default": ["3 1 1"]},
             "pkix": {"type": "str", "default": "off", "choices": list(_pkix.MODES)},
             "trust_store": {"type": "path", "default": ""},
@@ -283,9 +284,7 @@ def assemble(module):
     combinations = wanted_combinations(params["combinations"])
     if not params["base_domains"]:
         raise ChainError("Cannot check names: base_domains is empty, expected at least one name")
-    if not 0 <= params["valid_for"] < MOST_SECONDS:
-        raise ChainError(f"Cannot use valid_for={params['valid_for']!r:.60}: it must not be "
-                         + ("negative" if params["valid_for"] < 0 else f"more than {MOST_SECONDS} (100 years)"))
+    check_valid_for(params["valid_for"])
     key = _chain.load_pem(read(params["privatekey_path"]), params["privatekey_path"]).key
     if key is None:
         raise ChainError(f"Cannot use {params['privatekey_path']!r}: found no private key in it")
@@ -294,7 +293,7 @@ def assemble(module):
         raise ChainError(f"Cannot use {params['certificate_path']!r}: found no certificate in it")
     _chain.check_key_belongs(key, given[0])
     now = time.time()
-    valid_at = now + params["valid_for"]
+    valid_at = now + (_chain.reserve(given[0], DAY) if params["valid_for"] is None else params["valid_for"])
     others = [*given[1:], *heap(module, params["issuers"])]
     if params["include_root"]:
         others += _pkix.roots([given[0], *others], params["trust_store"])
@@ -322,6 +321,13 @@ def assemble(module):
 def served(path):
     """The chain in the file that is served now (list, empty without one)."""
     return _chain.load_certificates(read(path), path) if path and os.path.exists(path) else []
+
+
+def check_valid_for(seconds):
+    """Make sure that it is a time (seconds, or None where none is given)."""
+    if seconds is not None and not 0 <= seconds < MOST_SECONDS:
+        raise ChainError(f"Cannot use valid_for={seconds!r:.60}: it must not be "
+                         + ("negative" if seconds < 0 else f"more than {MOST_SECONDS} (100 years)"))
 
 
 def wanted_combinations(texts):

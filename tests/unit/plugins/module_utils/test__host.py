@@ -471,6 +471,16 @@ def test_a_certificate_that_is_of_no_use(host, refused, certificate, word):
     refused(word)
 
 
+@pytest.mark.parametrize(("left", "served"), [(250, True), (150, False)])
+def test_a_certificate_of_minutes_has_to_have_a_third_of_them_left(host, gate, left, served):
+    # The clock of these tests is that of the machine.
+    begun = time.time() - pki.NOW - (600 - left)
+    host.lineage(0, "A", leaf("A", start=begun, end=begun + 600))
+    code, said = gate("renew")
+    assert (code, host.reloads) == ((0, 1) if served else (1, 0)), said
+    assert served or "expires" in said
+
+
 @pytest.mark.parametrize("part", ["privkey", "cert", "chain"])
 @pytest.mark.parametrize("damage", [
     lambda path: path.write_text(path.read_text()[:100]), lambda path: path.write_text(""), lambda path: path.unlink(),

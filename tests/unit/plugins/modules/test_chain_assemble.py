@@ -347,6 +347,17 @@ def test_a_chain_at_fault_is_not_written_and_its_facts_are_returned(run, site):
     assert not dest.exists()
 
 
+@pytest.mark.parametrize("life, left, good", [
+    (90 * pki.DAY, pki.DAY + 60, True), (90 * pki.DAY, pki.DAY - 60, False), (600, 250, True), (600, 150, False)])
+def test_without_valid_for_a_day_or_a_third_of_its_life_has_to_be_left(run, site, life, left, good):
+    begun = time.time() - pki.NOW - (life - left)
+    made = pki.leaf(INTERMEDIATE, start=begun, end=begun + life)
+    (site / "key.pem").write_text(made.key_pem)
+    (site / "fullchain.pem").write_text(made.pem + INTERMEDIATE.pem)
+    result = run()
+    assert ("chain" in result) == good and ("it expires at " in result.get("msg", "")) != good
+
+
 def test_without_cryptography(run, monkeypatch):
     monkeypatch.setattr(_chain, "HAS_CRYPTOGRAPHY", False)
     monkeypatch.setattr(_chain, "CRYPTOGRAPHY_ERROR", "Traceback: no module")
