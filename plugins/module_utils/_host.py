@@ -309,6 +309,8 @@ def _served_root(path):
 
 def _assemble(lineage, unit, root):
     """Key, leaf and issuers of a lineage in one text, verified; with the root where one is served."""
+    # Where the lineage is a link to one version of all files, they are of one version.
+    lineage = os.path.realpath(lineage)
     paths = {part: os.path.join(lineage, part + ".pem") for part in ("privkey", "cert", "chain")}
     key = _chain.load_pem(_text(paths["privkey"]), paths["privkey"]).key
     leaves = _chain.load_certificates(_text(paths["cert"]), paths["cert"])
