@@ -60,7 +60,7 @@ class Settings(NamedTuple):
         wrong = impossible_notifications(recipients, metrics_file)
         if not isinstance(host, str) or not host.isprintable():
             wrong.append("the host of notify is no name")
-        if not isinstance(state_dir, str) or not state_dir.startswith("/") or "\0" in state_dir:
+        if not state_dir.startswith("/") or "\0" in state_dir:
             wrong.append("state_dir is no absolute path")
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -209,7 +209,7 @@ def _read_notes(settings):
     with contextlib.suppress(OSError, ValueError, RecursionError, KeyError, TypeError):
         with open(os.path.join(settings.state_dir, NOTES), encoding="utf-8") as stream:
             found = json.load(stream)
-        notes = {"mailed": dict(found["mailed"]), "refused": found["refused"] if found["refused"] in REASONS else ""}
+        notes = {"mailed": dict(found["mailed"]), "refused": found["refused"]}
     return notes
 
 
