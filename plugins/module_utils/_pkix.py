@@ -53,7 +53,7 @@ def objection(mode, certificates, base_domains, served, trust_store, now, verify
         return ""
     wrong = {name: why for name in base_domains for why in [verify(certificates, name, trust_store)] if why}
     if mode == "auto":
-        wrong = {name: why for name, why in wrong.items() if served and not verify(served, name, trust_store)}
+        wrong = {name: why for name, why in wrong.items() if _accepted(served, name, trust_store, verify)}
     if not wrong:
         return ""
     said = "; ".join(f"for {name}: {why}" for name, why in sorted(wrong.items()))
@@ -65,6 +65,11 @@ def objection(mode, certificates, base_domains, served, trust_store, now, verify
         f"Cannot use certificate {certificates[0].title!r} from {certificates[0].label!r}: {what}{more}. See that the "
         "lineage's chain.pem holds every intermediate, and that dane_trust_store knows the root; or set dane_pkix to warn",
         pkix=wrong)
+
+
+def _accepted(served, name, trust_store, verify):
+    # A certificate that signed itself is trusted on its own host, as Debian's snakeoil is, and nowhere else.
+    return bool(served) and served[0].subject != served[0].issuer and not verify(served, name, trust_store)
 
 
 def _ending(leaf, now):

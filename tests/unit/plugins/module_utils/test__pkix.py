@@ -114,6 +114,15 @@ def test_a_chain_that_is_no_worse_passes(objection, served):
     assert objection("auto", PRIVATE, served) == ""
 
 
+def test_a_certificate_that_signed_itself_was_accepted_by_nobody_else(objection, store):
+    """Debian's snakeoil lies in the trust store of its own host."""
+    own = pki.leaf()
+    with open(store, "a", encoding="ascii") as stream:
+        stream.write(own.pem)
+    assert _pkix.problem(chain(own), NAME, store) == ""
+    assert objection("auto", PRIVATE, chain(own)) == ""
+
+
 def test_each_name_counts_for_itself(objection):
     """A name that was not accepted before need not be now; one that was has to be."""
     two = chain(pki.leaf(ISSUER, names=[NAME, "mx2.example.test"]), ISSUER)
