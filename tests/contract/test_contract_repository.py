@@ -122,6 +122,27 @@ def test_an_option_has_one_default():
     _none(contract_ansible.shared_option_findings(roles))
 
 
+def _installed():
+    """Every file that the gate's installation makes on a mail host, with its defaults (set of str)."""
+    found = set()
+    for task in contract_ansible.all_tasks(_yaml("roles/certbot/tasks/hook.yml")):
+        for arguments in task.body.values():
+            if isinstance(arguments, dict) and "dest" in arguments:
+                place = arguments["dest"].replace("{{ dane_certbot_directory }}", "/etc/letsencrypt")
+                found |= {place.replace("{{ item }}", str(item)) for item in task.body.get("loop", [""])}
+    return found
+
+
+def test_who_leaves_is_told_of_every_file_of_the_gate():
+    installed = _installed()
+    assert {"/usr/local/sbin/dane-gate", "/etc/letsencrypt/renewal-hooks/deploy/mailops-dane",
+            "/etc/systemd/system/mailops-dane-look.timer"} <= installed
+    commands = _text("docs/uninstall.md").split("```sh")[1].split("```")[0]
+    removed = {word for line in commands.splitlines() if line.strip().startswith("rm ") for word in line.split()[2:]}
+    _none([f"docs/uninstall.md leaves {path}" for path in sorted(installed)
+           if not removed & {path, *map(str, Path(path).parents)}])
+
+
 def test_every_source_file_has_the_header():
     _none([finding for name in FILES for finding in contract_text.header_findings(name, _text(name))])
 

@@ -20,6 +20,28 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from ready import ssh_command
 
 
+# As the host would have kept it, had it been enabled so long ago: a certificate for the key that it serves; and since
+# when it is served, where it took another one's place.
+FIRST = """
+import datetime, hashlib, os
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+key = serialization.load_pem_private_key(open("/etc/postfix/dane-chain.pem", "rb").read(), None)
+spki = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+kept = "/var/lib/mailops-dane/first/" + hashlib.sha256(spki).hexdigest() + ".pem"
+os.makedirs(os.path.dirname(kept), exist_ok=True)
+name = x509.Name([])
+begin = datetime.datetime.utcnow() - datetime.timedelta(days=400)
+made = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=90)).sign(key, hashes.SHA256()))
+open(kept, "wb").write(made.public_bytes(serialization.Encoding.PEM))
+served = kept[:-len("pem")] + "served"
+if os.path.exists(served):
+    open(served, "w").write(begin.strftime("%s"))
+print(begin.strftime("%Y-%m-%d"))
+"""
+
+
 class Said(NamedTuple):
     """The end of a command."""
 
@@ -65,10 +87,16 @@ class MailHost:
         """What certbot's timer does, but now."""
         return self.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew", *arguments)
 
-    def certonly(self, server, *arguments):
-        """What an administrator types."""
+    def certonly(self, server, *arguments, lineage=None):
+        """What an administrator types; for the lineage of the host's name where no other is meant."""
         return self.certbot("certonly", "--standalone", "--server", server, "--agree-tos", "--register-unsafely-without-email",
-                            "--cert-name", self.host.name, "--domain", self.host.name, "--force-renewal", *arguments)
+                            "--cert-name", lineage or self.host.name, "--domain", self.host.name, "--force-renewal", *arguments)
+
+    def age_key(self):
+        """The key that it serves becomes older than a year, as far as anybody there knows; since when (text, a date)."""
+        said = self.run("python3", "-W", "ignore", "-c", FIRST)
+        assert said.code == 0, said.text
+        return said.text.strip()
 
     def served(self):
         """What it serves on IPv4 and on IPv6, which have to be the same (Served)."""
