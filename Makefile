@@ -24,7 +24,7 @@ PYTEST = -m pytest -o junit_family=xunit2 --junit-xml=build/logs/$@.xml
 
 .DEFAULT_GOAL := help
 .PHONY: help venv constraints collection unit unit-2.18 oldpython certbots model model-short contract lint sanity sanity-2.18 molecule \
-	demo demo-broken faults faults-short lab-image lab-up lab-down changelog test clean
+	demo demo-broken faults faults-short years years-short lab-image lab-up lab-down changelog test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-zA-Z0-9_.-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,12 @@ faults: collection ## everything that can go wrong, while senders deliver; long 
 
 faults-short: collection ## the most telling of the faults
 	$(BIN)/python tests/faults/run.py --short
+
+years: collection ## years of renewals, rekeys and changes of CA in an hour, by timers alone, while senders deliver
+	$(BIN)/python tests/years/run.py
+
+years-short: collection ## the same in minutes: renewals, a change of CA, restarts
+	$(BIN)/python tests/years/run.py --short
 
 lab-image: venv ## build the image of the lab's hosts, if its definition changed
 	@$(PYTHON) tests/lab/lab.py image

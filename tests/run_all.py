@@ -95,6 +95,8 @@ def steps():
              limit=20 * MINUTES),
         Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES, lab=True,
              evidence=r"(?m)^faults: cases=[1-9]\d* kills=[1-9]\d* deliveries=[1-9]\d* failed=0 exposure=0$"),
+        Step("years-short", ["make", "years-short"], limit=20 * MINUTES, lab=True,
+             evidence=r"(?m)^years: (renewals|rekeys|ca_changes)=[1-9].* deliveries=[1-9]\d* failed=0 exposure=0$"),
     ]
     control = Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
                    limit=20 * MINUTES, lab=True)

@@ -61,6 +61,11 @@ def spki_sha256(der):
     return association(der, 1, 1)
 
 
+def issuer(der):
+    """Who signed a certificate, as it says itself (text)."""
+    return x509.load_der_x509_certificate(der).issuer.rfc4514_string()
+
+
 def _covers(leaf, base_domain):
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
