@@ -10,7 +10,14 @@ import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import _certbot, _chain, _elsewhere, _notify, _plan
+from ansible_collections.mailops.dane.plugins.module_utils import (
+    _certbot,
+    _chain,
+    _elsewhere,
+    _lineages,
+    _notify,
+    _plan,
+)
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
 
 
@@ -106,11 +113,12 @@ def only(mapping, keys):
 
 
 def lineage(result):
-    """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "spki512", "made"}`` (data of ``3 1 1``
-    and ``3 1 2``, epoch)."""
+    """One result of openssl_privatekey_info over the lineages: ``{"lineage", "spki", "spki512", "algorithm", "made"}`` (data of
+    ``3 1 1`` and ``3 1 2``, epoch)."""
     digests = {name: text.replace(":", "") for name, text in result["public_key_fingerprints"].items()}
+    kind = result["type"].lower()
     return {"lineage": result["item"]["item"], "spki": digests["sha256"], "spki512": digests["sha512"],
-            "made": result["item"]["stat"]["mtime"]}
+            "algorithm": {"ecc": "ecdsa"}.get(kind, kind), "made": result["item"]["stat"]["mtime"]}
 
 
 class FilterModule:
@@ -132,6 +140,14 @@ class FilterModule:
             "dane_owner_names": _plan.owner_names,
             "dane_read_options": read_options,
             "dane_lineage": lineage,
+            "dane_lineage_names": _lineages.directories,
+            "dane_served_types": _lineages.served,
+            "dane_lineages": _lineages.of_algorithms,
+            "dane_following": _lineages.following,
+            "dane_parts": _lineages.parts,
+            "dane_chain_files": _lineages.chain_files,
+            "dane_standbys": _lineages.standbys,
+            "dane_impossible_types": _lineages.impossible_types,
             "dane_only": only,
             "dane_problems": _plan.problems,
             "dane_owners": _plan.owners,
@@ -141,7 +157,6 @@ class FilterModule:
             "dane_burnt": _plan.burnt,
             "dane_warning": _plan.warning,
             "dane_until": _plan.until,
-            "dane_standby_lineage": _plan.standby_lineage,
             "dane_duration": _plan.duration,
             "dane_key_lifetime": _plan.key_lifetime,
             "dane_impossible_names": _elsewhere.impossible_names,

@@ -28,7 +28,7 @@ from ._errors import ChainError
 
 
 def known_since(state_dir, chain_file, lineages, write=True, clock=time.time):
-    """Since when the key in the chain file is known to be served.
+    """Since when the key in the chain file is known to be served; of several keys, the oldest: they are changed together.
 
     :param state_dir: the directory of the ledger; the first certificate is kept below it.
     :param chain_file: the file that the daemon reads. :param lineages: certbot's directories ``live/NAME``.
@@ -36,13 +36,16 @@ def known_since(state_dir, chain_file, lineages, write=True, clock=time.time):
     :returns: epoch seconds (int), or None: there is no chain file, or no certificate in it.
     :raises LedgerError: the certificate could not be kept.
     """
-    served = _leaf(chain_file)
-    if served is None:
-        return None
+    # Before any of them is kept: of the keys of one file none took the place of another one.
+    known = _known(state_dir)
+    return min((_since(state_dir, served, lineages, known, write, clock) for served in _leaves(chain_file)), default=None)
+
+
+def _since(state_dir, served, lineages, known, write, clock):
     spki = _chain.spki_digest(served.spki)
     kept, stamp = first_certificate(state_dir, spki), _stamp(state_dir, spki)
     since = _stamped(stamp, clock())
-    if since is None and _replaced_another(state_dir, spki):
+    if since is None and known and spki not in known:
         since = int(clock())
         if write:
             _gate.keep(stamp, f"{since}\n".encode())
@@ -78,10 +81,10 @@ def _stamped(path, now):
     return None
 
 
-def _replaced_another(state_dir, spki):
+def _known(state_dir):
+    # The keys of which a first certificate is kept: whatever was served before.
     first = os.path.join(glob.escape(state_dir), "first", "*.pem")
-    known = {os.path.basename(path)[:-len(".pem")] for path in glob.glob(first)}
-    return bool(known) and spki not in known
+    return {os.path.basename(path)[:-len(".pem")] for path in glob.glob(first)}
 
 
 def _certificates_of(lineage):
@@ -91,8 +94,12 @@ def _certificates_of(lineage):
 
 
 def _leaf(path):
+    return next(_leaves(path), None)
+
+
+def _leaves(path):
     # What cannot be read says nothing about the key; who serves it or renews it says so.
     with contextlib.suppress(ChainError, OSError, ValueError):
         with open(path, encoding="utf-8") as stream:
-            return next(iter(_chain.load_certificates(stream.read(), path)), None)
-    return None
+            for chain in _chain.load_chains(stream.read(), path):
+                yield chain[0]

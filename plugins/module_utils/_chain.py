@@ -269,6 +269,80 @@ def load_certificates(text, label):
     return [Certificate(body, label) for kind, body, _block in _blocks(text, label) if kind in _CERTIFICATE_LABELS]
 
 
+def load_bundles(text, label):
+    """Read a file with a chain for each key algorithm: key, leaf, issuers, the next key, its leaf, and so on.
+
+    A file with one key may have it anywhere. With several, a server takes each key to be of what follows it.
+
+    :returns: tuple of :class:`Bundle`, in the order of the file.
+    :raises ChainError: as :func:`load_pem`; with several keys, when one has no certificate behind it, or the first
+        certificate comes before the first key.
+    """
+    parts = _by_key(text, label)
+    if len(parts) < 2:
+        return (load_pem(text, label),)
+    if parts[0][0] not in _KEY_LABELS:
+        raise ChainError(f"Cannot read {label!r}: it holds several private keys and begins with a certificate; expected each "
+                         "key before its certificate")
+    bundles = []
+    for number, (kind, body, block, certificates) in enumerate(parts, 1):
+        if not certificates:
+            raise ChainError(f"Cannot read {label!r}: found no certificate behind private key {number} of {len(parts)}, "
+                             "expected each key before its certificate")
+        bundles.append(Bundle(_load_key(kind, body, block, label), certificates, label))
+    return tuple(bundles)
+
+
+def load_chains(text, label):
+    """The certificates of each chain in such a file (list of tuples of :class:`Certificate`, perhaps empty); of the keys
+    only their places are looked at.
+
+    :raises ChainError: a certificate that is truncated or garbled.
+    """
+    parts = [certificates for _kind, _body, _block, certificates in _by_key(text, label) if certificates]
+    # The same chain twice is what becomes of two settings that name one file.
+    return list(dict.fromkeys(parts))
+
+
+def counterpart(chain, others):
+    """The chain in whose place a client meets this one (list of :class:`Certificate`): of ``others`` that of the same key
+    algorithm, else the first; empty without any."""
+    same = [other for other in others if other[0].algorithm == chain[0].algorithm]
+    return list((same or list(others) or [()])[0])
+
+
+def _by_key(text, label):
+    """(kind, DER, block, certificates) of each key and what follows it; a file with one key, or none, is one part."""
+    parts, keys = [], 0
+    for kind, body, block in _blocks(text, label):
+        if kind in _KEY_LABELS:
+            keys += 1
+            parts.append((kind, body, block, []))
+        elif kind in _CERTIFICATE_LABELS:
+            if not parts:
+                parts.append((kind, body, block, []))
+            parts[-1][3].append(Certificate(body, label))
+    if keys < 2:
+        parts = [("", b"", "", [one for part in parts for one in part[3]])]
+    return [(kind, body, block, tuple(certificates)) for kind, body, block, certificates in parts]
+
+
+def check_algorithms(leaves, label):
+    """Make sure that one file has one chain for each key algorithm: of two a server would present only one.
+
+    :param leaves: the first :class:`Certificate` of each chain.
+    :raises ChainError: two have keys of one algorithm.
+    """
+    known = {}
+    for leaf in leaves:
+        other = known.setdefault(leaf.algorithm, leaf)
+        if other is not leaf:
+            raise ChainError(
+                f"Cannot use {label!r}: the keys of {other.title!r} from {other.label!r} and {leaf.title!r} from "
+                f"{leaf.label!r} are both {leaf.algorithm}, expected keys of different algorithms: a server presents one "
+                "chain for each")
+
+
 def public_key_of(text, label="key"):
     """The SubjectPublicKeyInfo (DER bytes) of the private or public key in a PEM file.
 

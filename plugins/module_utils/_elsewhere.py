@@ -52,7 +52,7 @@ def pinned_elsewhere(host, outcomes, looks, looks_elsewhere, now):
     :param looks: looks at the host's own owner names. :param looks_elsewhere: looks at least at :func:`owners_elsewhere`.
     :param now: the time (epoch seconds), for what ``dane_ignore_names`` ends with.
     """
-    if host.get("operation") and host["operation"]["target_spki"] == host["file_spki"]:
+    if host.get("operation") and host["operation"]["target_spki"] in _file_spkis(host):
         # The rekey is past its deployment.
         return []
     ignored = {name: (until, reason) for name, until, reason in _ignored(host["ignore_names"])}
@@ -106,7 +106,11 @@ def _names(host, outcomes):
 def _served(host, outcomes):
     # Another key at an address of the name is another host's. A host that is being enabled has no chain file of ours yet.
     chains = [outcome["chain"] for outcome in outcomes if outcome["outcome"] == "chain"]
-    return [chain for chain in chains if host["file_spki"] in ("", chain["spki"])]
+    return [chain for chain in chains if chain["spki"] in _file_spkis(host) or not host["file_spki"]]
+
+
+def _file_spkis(host):
+    return [key["spki"] for key in host.get("file_keys", ())] or [host["file_spki"]]
 
 
 def _owners(host, name):

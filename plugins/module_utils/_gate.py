@@ -309,12 +309,11 @@ def _with_endpoints(ledger, timing, outcomes, chain_file, now, nothing_before=Fa
     chains = ledger.chains.observe(outcomes, timing, nothing_before)
     # A run may have died between replace and reload: whatever process starts next presents what lies in the file.
     with contextlib.suppress(ChainError):
-        content = _read(chain_file) if chain_file else None
-        certificates = _chain.load_certificates((content or b"").decode("utf-8", "replace"), chain_file)
         base_domains = sorted({outcome["endpoint"]["name"] for outcome in outcomes})
-        described = _chain.describe(certificates, base_domains, now, now, anchor)
-        chains = chains.intend(Chain.from_dict(described))
-        ledger = _with_issuers(ledger, described, now, anchor)
+        for certificates in _chains_of_file(chain_file) if chain_file else ():
+            described = _chain.describe(certificates, base_domains, now, now, anchor)
+            chains = chains.intend(Chain.from_dict(described))
+            ledger = _with_issuers(ledger, described, now, anchor)
     return ledger._replace(chains=chains)
 
 
@@ -348,14 +347,14 @@ def _operation(now_open, wanted):
 
 
 class Deployment(NamedTuple):
-    """One chain file and all that is served from it. Times in seconds.
+    """One chain file, with one chain for each key algorithm, and all that is served from it. Times in seconds.
 
     ``looks``: a look at the DNS of the last minute for every owner name that is served from the file: the question
     is asked of each. Only ``offline``, where this host cannot see the DNS, there need be none: a renewal of the same
     key may then be judged by the ledger (see ``_rollover.may_deploy``).
-    ``candidate``: file with the key and chain to be served. ``dest``: the file that the daemon reads.
+    ``candidate``: file with the keys and chains to be served. ``dest``: the file that the daemon reads.
     ``endpoints``: where the chain is presented. ``empty_is_fine``: the names are being enabled or retired.
-    ``expected_spki``: the key that the operation is about; another is refused. Empty: whatever the candidate holds.
+    ``expected_spki``: the key that the operation is about; a candidate without it is refused. Empty: whatever it holds.
     ``override``: turns a no of the question into a yes; of nothing else that is checked.
     ``anchor``: whose records are remembered, see ``_chain.describe``.
     ``pkix``, ``trust_store``: what clients without DANE may make of the chain, see ``_pkix.objection``.
@@ -379,7 +378,7 @@ class Deployment(NamedTuple):
 
 
 def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=None):
-    """Let the daemon present the candidate chain, if no sender can see a mismatch. Idempotent.
+    """Let the daemon present the candidate, if no sender can see a mismatch: every chain in it at once. Idempotent.
 
     What is *served* decides whether anything is to do, not what the files say: after a crash between replace and
     reload the file is new and the service is old.
@@ -387,8 +386,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     :param unit: :class:`Deployment`.
     :param write: False asks and checks, and changes nothing (check mode).
     :param clock, sleep, run, look: for tests.
-    :returns: dict with ``changed``, ``chain`` (JSON), ``answer`` (JSON), ``before`` (presented key digests),
-        ``outcomes``, ``pkix`` (a warning, or empty).
+    :returns: dict with ``changed``, ``chains`` (JSON, in the order of the file), ``chain`` (the first of them), ``answer``
+        (JSON), ``before`` (presented key digests), ``outcomes``, ``pkix`` (a warning, or empty).
     :raises ChainError: the candidate cannot be used. :raises RefusedError: the answer is no, or the daemon is not
         set up to use the file; nothing was changed. :raises DeployError: the daemon did not come up with the chain;
         ``restored`` says whether the old one is back.
@@ -396,25 +395,28 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     run, look = run or _run, look or _probe.look
     _check_scope(unit)
     with open_ledger(unit.ledger_path, write=write, clock=clock) as door:
-        content, candidate = _load_candidate(unit, door.ledger, clock())
+        content, candidates = _load_candidate(unit, door.ledger, clock())
         outcomes = look(unit.endpoints + left_endpoints(door.ledger.chains, unit.endpoints), handshakes=HANDSHAKES)
         ledger = _with_dns(door.ledger, unit.timing, unit.looks)
         ledger = _with_endpoints(ledger, unit.timing, outcomes, unit.dest, clock(), unit.empty_is_fine, unit.anchor)
         # Also of a chain that is refused: the record that it lacks is what the next run has to publish.
-        ledger = _with_issuers(ledger, candidate, clock(), unit.anchor)
+        for candidate in candidates:
+            ledger = _with_issuers(ledger, candidate, clock(), unit.anchor)
         before = sorted({chain.spki for chain in ledger.chains.presented()})
         if write:
             # Also before a no: a wait that begins anew with each refusal never ends.
             door.save(ledger)
-        others = _others(ledger, {candidate["id"], _id_of_file(unit.dest), _id_of_file(unit.dest + ".previous")})
+        others = _others(ledger, {candidate["id"] for candidate in candidates}.union(
+            _ids_of_file(unit.dest), _ids_of_file(unit.dest + ".previous")))
         # What nothing leads to any more is not deployed to.
         outcomes = [outcome for outcome in outcomes if not outcome["endpoint"].get("left")]
         in_file = _read(unit.dest) == content
-        result = {"chain": candidate, "before": before, "outcomes": outcomes, "answer": None, "changed": False, "pkix": ""}
-        new = Chain.from_dict(candidate)
-        if candidate["spki"] not in before:
+        result = {"chain": candidates[0], "chains": candidates, "before": before, "outcomes": outcomes, "answer": None,
+                  "changed": False, "pkix": ""}
+        new = tuple(map(Chain.from_dict, candidates))
+        if any(chain.spki not in before for chain in new):
             check_names(ledger, _owners(unit))
-        if in_file and _presented_only(candidate, outcomes, others):
+        if in_file and _presented_only(candidates, outcomes, others):
             if write:
                 door.save(_with_retired(ledger, unit.expected_spki))
             return result
@@ -432,7 +434,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         _check_answers(unit, outcomes, others, look, sleep)
         _check_command(unit.daemon.check, f"{unit.daemon.name} refuses its configuration; nothing was changed", run)
         # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
-        ledger = ledger._replace(chains=ledger.chains.intend(new))
+        for chain in new:
+            ledger = ledger._replace(chains=ledger.chains.intend(chain))
         door.save(ledger)
         _ask(unit, ledger, new, clock(), others)
         old = _read_older(unit.dest, before) if in_file else _read(unit.dest)
@@ -440,7 +443,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
             if not in_file:
                 _swap(unit.dest, content, old)
             _check_command(unit.daemon.reload, f"{unit.daemon.name} did not reload", run)
-            result["outcomes"] = _until_served(unit, candidate, look, clock, sleep, others)
+            result["outcomes"] = _until_served(unit, candidates, look, clock, sleep, others)
         except (DaneError, OSError) as exc:
             _put_back(unit, door, ledger, old, exc, run, look)
         ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"], unit.timing))
@@ -503,18 +506,22 @@ def _load_candidate(unit, ledger, now):
     if content is None:
         raise ChainError(f"Cannot read the chain to deploy, {unit.candidate!r}: there is no such file; "
                          "chain_assemble makes it")
-    bundle = _chain.load_pem(content.decode("utf-8", "replace"), unit.candidate)
-    _chain.check_key_matches(bundle)
-    described = _chain.describe(bundle.certificates, base_domains, now, anchor=unit.anchor)
-    if described["spki"] in ledger.retired:
+    bundles = _chain.load_bundles(content.decode("utf-8", "replace"), unit.candidate)
+    for bundle in bundles:
+        _chain.check_key_matches(bundle)
+    _chain.check_algorithms([bundle.certificates[0] for bundle in bundles], unit.candidate)
+    described = [_chain.describe(bundle.certificates, base_domains, now, anchor=unit.anchor) for bundle in bundles]
+    for chain in described:
+        if chain["spki"] in ledger.retired:
+            raise RefusedError(
+                f"Cannot deploy key {chain['spki'][:16]}: it was retired on this host, and its record may be gone. Run "
+                "rekey.yml with -e dane_rekey=abandon, which makes another")
+    if unit.expected_spki and unit.expected_spki not in [chain["spki"] for chain in described]:
         raise RefusedError(
-            f"Cannot deploy key {described['spki'][:16]}: it was retired on this host, and its record may be gone. Run "
-            "rekey.yml with -e dane_rekey=abandon, which makes another")
-    if unit.expected_spki and described["spki"] != unit.expected_spki:
-        raise RefusedError(
-            f"Cannot deploy {unit.candidate!r}: it holds key {described['spki'][:16]}, and the open operation is about "
+            f"Cannot deploy {unit.candidate!r}: it holds key {_keys(described)}, and the open operation is about "
             f"key {unit.expected_spki[:16]}; run rekey.yml again, which assembles it anew")
-    # The one thing that no daemon's own check tries: whether TLS can load the file.
+    # The one thing that no daemon's own check tries: whether TLS can load the file. Further certificates count as well;
+    # their keys have been read by the same library.
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(unit.candidate)
@@ -523,12 +530,19 @@ def _load_candidate(unit, ledger, now):
     return content, described
 
 
+def _keys(chains):
+    """Keys for a sentence (str)."""
+    return " and ".join(chain["spki"][:16] for chain in chains)
+
+
 def _with_retired(ledger, target):
     # Only an operation retires keys: without one, a chain that nobody presents may still be somebody's next.
-    presented = {chain.spki for chain in ledger.chains.presented()}
+    presented = {chain.spki: chain.algorithm for chain in ledger.chains.presented()}
     if not target or target not in presented:
         return ledger
-    gone = {seen.chain.spki for seen in ledger.chains.chains} - presented
+    # The key of another algorithm in the same file may be late: it is not gone before a complete look without it.
+    gone = {seen.chain.spki for seen in ledger.chains.chains
+            if seen.gone_since is not None or seen.chain.algorithm == presented[target]} - set(presented)
     return ledger._replace(retired=ledger.retired | gone)
 
 
@@ -549,11 +563,14 @@ def _place(outcome):
     return outcome["endpoint"]["address"], outcome["endpoint"]["port"]
 
 
-def _id_of_file(path):
+def _ids_of_file(path):
     with contextlib.suppress(ChainError):
-        certificates = _chain.load_certificates((_read(path) or b"").decode("utf-8", "replace"), path)
-        return _chain.describe(certificates, [], 0, 0)["id"]
-    return None
+        return {_chain.describe(certificates, [], 0, 0)["id"] for certificates in _chains_of_file(path)}
+    return set()
+
+
+def _chains_of_file(path):
+    return _chain.load_chains((_read(path) or b"").decode("utf-8", "replace"), path)
 
 
 def _ask(unit, ledger, new, now, others=()):
@@ -562,39 +579,49 @@ def _ask(unit, ledger, new, now, others=()):
     replaced = ledger.chains.presented_at(ours)
     answer = all_of(
         at_your_word(
-            may_deploy((new,), ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine), unit.override, now)
+            may_deploy(new, ledger.name(owner), replaced, now, unit.timing, unit.empty_is_fine), unit.override, now)
         for owner in sorted(_owners(unit)))
     if not answer.yes:
         raise RefusedError(
-            f"Cannot deploy the chain of key {new.spki[:16]} to {unit.dest!r}: {answer.to_dict()['text']}",
+            f"Cannot deploy the chain of key {' and '.join(chain.spki[:16] for chain in new)} to {unit.dest!r}: "
+            f"{answer.to_dict()['text']}",
             answer=answer.to_dict())
     return answer
 
 
 def _ask_pkix(unit, content, now):
-    new = _chain.load_certificates(content.decode("utf-8", "replace"), unit.candidate)
-    served = _chain.load_certificates((_read(unit.dest) or b"").decode("utf-8", "replace"), unit.dest)
+    served = _chains_of_file(unit.dest)
     base_domains = sorted({endpoint["name"] for endpoint in unit.endpoints})
-    return _pkix.objection(unit.pkix, new, base_domains, served, unit.trust_store, now)
+    told = [_pkix.objection(unit.pkix, list(new), base_domains, _chain.counterpart(new, served), unit.trust_store, now)
+            for new in _chain.load_chains(content.decode("utf-8", "replace"), unit.candidate)]
+    return "; ".join(filter(None, told))
 
 
-def _presented_only(candidate, outcomes, others=()):
+def _presented_only(candidates, outcomes, others=()):
     outcomes = [outcome for outcome in outcomes if _place(outcome) not in others]
-    chains = [outcome["chain"]["id"] for outcome in outcomes if outcome["outcome"] == "chain"]
-    heard = ("chain", "no-chain-for-algorithm", "waived")
-    silent = [outcome for outcome in outcomes if outcome["outcome"] not in heard]
-    return bool(chains) and not silent and all(one == candidate["id"] for one in chains)
+    return any(outcome["outcome"] == "chain" for outcome in outcomes) and not any(
+        _is_other(outcome, candidates) for outcome in outcomes)
 
 
-def _until_served(unit, candidate, look, clock, sleep, others):
+def _is_other(outcome, candidates):
+    # Whether this endpoint presents something else than what is to be served, or nothing that it should.
+    if outcome["outcome"] == "chain":
+        return outcome["chain"]["id"] not in [candidate["id"] for candidate in candidates]
+    if outcome["outcome"] == "no-chain-for-algorithm":
+        # Beside a chain of another algorithm: a process from before this one was added.
+        return len(candidates) > 1 and outcome["endpoint"]["algorithm"] in [one["algorithm"] for one in candidates]
+    return outcome["outcome"] != "waived"
+
+
+def _until_served(unit, candidates, look, clock, sleep, others):
     deadline = clock() + unit.handshake_timeout
     while True:
         outcomes = look(unit.endpoints, handshakes=HANDSHAKES)
-        if _presented_only(candidate, outcomes, others):
+        if _presented_only(candidates, outcomes, others):
             return outcomes
         if clock() >= deadline:
             mine = [outcome for outcome in outcomes if _place(outcome) not in others]
-            raise DeployError(_not_served(unit, candidate, mine))
+            raise DeployError(_not_served(unit, candidates, mine))
         sleep(0.5)
 
 
@@ -611,7 +638,7 @@ def _read_older(dest, presented):
     # still presented, and never one from before: its record may be gone.
     older = _read(dest + ".previous")
     with contextlib.suppress(ChainError):
-        return older if spki_of_file(dest + ".previous") in presented else None
+        return older if older and {key["spki"] for key in keys_of_file(dest + ".previous")} <= set(presented) else None
     return None
 
 
@@ -637,15 +664,15 @@ def _put_back(unit, door, ledger, old, cause, run, look):
     raise DeployError(message + "; the old chain is back", restored=True) from cause
 
 
-def _not_served(unit, candidate, outcomes):
+def _not_served(unit, candidates, outcomes):
     seen = sorted({
         f"{endpoint_key(outcome['endpoint'])}: "
         + (f"key {outcome['chain']['spki'][:16]}" if outcome["outcome"] == "chain"
            else f"{outcome['outcome']} ({outcome['detail']})")
         for outcome in outcomes
-        if outcome["outcome"] != "no-chain-for-algorithm" and (outcome.get("chain") or {}).get("id") != candidate["id"]
+        if _is_other(outcome, candidates)
     })
-    return (f"Cannot deploy key {candidate['spki'][:16]}: {unit.handshake_timeout} s after the reload not every endpoint "
+    return (f"Cannot deploy key {_keys(candidates)}: {unit.handshake_timeout} s after the reload not every endpoint "
             f"presents it: " + ("; ".join(seen) or "no endpoint presents any chain"))
 
 
@@ -715,13 +742,21 @@ def spki_of_file(path):
 
     :raises ChainError: the file is not a chain.
     """
-    content = _read(path)
-    if content is None:
-        return ""
-    certificates = _chain.load_certificates(content.decode("utf-8", "replace"), path)
-    if not certificates:
+    return next((key["spki"] for key in keys_of_file(path)), "")
+
+
+def keys_of_file(path):
+    """The keys whose chains are in a chain file, in its order: dicts with ``spki`` (SHA-256) and ``algorithm`` (list); none
+    when there is no such file.
+
+    :raises ChainError: the file is not a chain.
+    """
+    if _read(path) is None:
+        return []
+    chains = _chains_of_file(path)
+    if not chains:
         raise ChainError(f"Cannot read {path!r}: found no certificate in it")
-    return _chain.spki_digest(certificates[0].spki)
+    return [{"spki": _chain.spki_digest(leaf.spki), "algorithm": leaf.algorithm} for leaf, *_issuers in chains]
 
 
 # ------------------------------------------------------------------------------------------------------------ Postfix

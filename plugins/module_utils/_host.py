@@ -191,13 +191,51 @@ def _renew(unit, renewed, keep_look):
     looks, problem = _looks(unit)
     if keep_look and looks:
         _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
-    served = _gate.spki_of_file(unit["chain_file"])
-    current = _current(unit, served)
-    if renewed and os.path.realpath(renewed) != os.path.realpath(current):
+    renewable, refusals = _renewable(unit, renewed)
+    if renewed and not renewable and not refusals:
         return f"{renewed} has another key than the one that is served: nothing to do before a rekey", False
+    said = []
+    for spki, lineage in renewable.items():
+        # One by one: what is refused for one key must not keep the other from being renewed.
+        try:
+            said.append(_renew_one(unit, lineage, spki, looks, problem))
+        except (ChainError, RefusedError) as exc:
+            refusals.append(exc)
+    if refusals:
+        raise _one(refusals)
+    if keep_look and problem:
+        # Unseen, the ledger would grow old, and one day a renewal is refused.
+        raise DnsError(f"Cannot look: {problem}; " + "; ".join(said))
+    # Of one of several keys nothing is known of the others.
+    return "; ".join(said) + _without_dns(problem), len(said) == len(_gate.keys_of_file(unit["chain_file"]))
+
+
+def _renewable(unit, renewed):
+    """The lineages of the keys that are served, by key, and what stands against the others (list of RefusedError).
+
+    With ``renewed`` that one alone; that another key has no lineage is then told by the daily look.
+    """
+    served = [key["spki"] for key in _gate.keys_of_file(unit["chain_file"])] or [""]
+    found = {spki: _current(unit, spki) for spki in served}
+    lineages = {spki: path for spki, path in found.items() if isinstance(path, str)}
+    mine = {spki: path for spki, path in lineages.items()
+            if not renewed or os.path.realpath(renewed) == os.path.realpath(path)}
+    return mine, [] if renewed and mine else [refusal for refusal in found.values() if not isinstance(refusal, str)]
+
+
+def _one(errors):
+    """One error for several; a single one as it is."""
+    if len(errors) == 1:
+        return errors[0]
+    fields = {name: value for error in reversed(errors) for name, value in error.fields.items()}
+    return RefusedError("; ".join(dict.fromkeys(error.message for error in errors)), **fields)
+
+
+def _renew_one(unit, lineage, spki, looks, problem):
+    """Serve what a lineage has, beside the chains of other algorithms as they are; what came of it (str)."""
     candidate = _candidate(unit)
-    root = _served_root(unit["chain_file"])
-    _gate.write_private(candidate, _assemble(current, unit, root))
+    root = _served_root(unit["chain_file"], spki)
+    _gate.write_private(candidate, _assemble(lineage, unit, root, spki))
     try:
         result = _gate.deploy(_gate.Deployment(
             candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
@@ -209,18 +247,16 @@ def _renew(unit, renewed, keep_look):
     except RefusedError as exc:
         raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
     what = "serves the renewed certificate" if result["changed"] else "already serves the certificate"
-    said = f"{unit['service']} {what} of key {served[:16]}" + _without_dns(problem)
+    said = f"{unit['service']} {what} of key {spki[:16]}"
     if result["pkix"]:
         # Served all the same, but somebody has to hear of it.
-        raise ChainError(f"{said}, but {result['pkix']}")
-    if keep_look and problem:
-        # Unseen, the ledger would grow old, and one day a renewal is refused.
-        raise DnsError(f"Cannot look: {problem}; {unit['service']} {what}")
-    return said, True
+        raise ChainError(f"{said}{_without_dns(problem)}, but {result['pkix']}")
+    return said
 
 
 def _current(unit, served):
-    """The lineage whose key is served. What becomes of the others is no business of a renewal."""
+    """The lineage that has this key, which is served, or why there is none (a RefusedError). What becomes of the others is
+    no business of a renewal."""
     found = []
     for path in unit["lineages"]:
         if not os.path.exists(os.path.join(path, "privkey.pem")):
@@ -234,8 +270,8 @@ def _current(unit, served):
             return path
         found.append(f"{path} has key {spki[:16]}")
     if not served:
-        raise RefusedError(f"Cannot renew: there is no {unit['chain_file']}; run enable.yml")
-    raise RefusedError(
+        return RefusedError(f"Cannot renew: there is no {unit['chain_file']}; run enable.yml")
+    return RefusedError(
         f"Cannot renew: no lineage has key {served[:16]}, which {unit['chain_file']} holds: "
         f"{', '.join(found) or 'there is none'}. The old chain stays in service. If the key was changed by hand, let "
         "rekey.yml bring in a new one", reason="key")
@@ -302,12 +338,26 @@ def _key_of(lineage):
     return _chain.spki_digest(_chain.public_key_of(_text(path), path))
 
 
-def _served_root(path):
+def _served_root(path, served):
     # A root is served only because records are about it (dane_anchor): what is renewed has to bring one, too.
-    return _chain.served_root(_chain.load_certificates(_text(path), path), time.time())
+    chains = _chain.load_chains(_text(path), path)
+    mine = [chain for chain in chains if _chain.spki_digest(chain[0].spki) == served]
+    return _chain.served_root(mine[0], time.time())
 
 
-def _assemble(lineage, unit, root):
+def _assemble(lineage, unit, root, served):
+    """The chain file with the chain of one of its keys as a lineage has it now, verified, and the others as they are."""
+    renewed, path = _of_lineage(lineage, unit, root), unit["chain_file"]
+    if len(_gate.keys_of_file(path)) == 1:
+        # Whatever state it is in: nothing of it is kept.
+        return renewed.encode()
+    return "".join(
+        renewed if _chain.spki_digest(bundle.certificates[0].spki) == served
+        else _chain.file_text(bundle.key, bundle.certificates)
+        for bundle in _chain.load_bundles(_text(path), path)).encode()
+
+
+def _of_lineage(lineage, unit, root):
     """Key, leaf and issuers of a lineage in one text, verified; with the root where one is served."""
     # Where the lineage is a link to one version of all files, they are of one version.
     lineage = os.path.realpath(lineage)
@@ -325,7 +375,7 @@ def _assemble(lineage, unit, root):
             heap += _pkix.roots([leaves[0], *heap], unit.get("trust_store", ""))
     valid_at = now + _chain.reserve(leaves[0], VALID_FOR)
     chain = _chain.order(leaves[0], heap + root, unit["names"], valid_at, want_root=bool(root), now=now)
-    return _chain.file_text(key, chain).encode()
+    return _chain.file_text(key, chain)
 
 
 # -------------------------------------------------------------------------------------------------------------- check
@@ -339,25 +389,28 @@ def check(unit, now):
         not match it.
     """
     path, timing = unit["chain_file"], _options.timing(unit["timing"])
-    bundle = _chain.load_pem(_text(path), path)
-    _chain.check_key_matches(bundle)
-    chain = Chain.from_dict(_chain.describe(bundle.certificates, unit["names"], now))
+    bundles = _chain.load_bundles(_text(path), path)
+    for bundle in bundles:
+        _chain.check_key_matches(bundle)
+    chains = tuple(Chain.from_dict(_chain.describe(bundle.certificates, unit["names"], now)) for bundle in bundles)
     with _gate.open_ledger(_ledger(unit), write=False) as door:
         ledger = door.ledger
-    if chain.spki in ledger.retired:
-        raise RefusedError(
-            f"Cannot present {path!r}: its key {chain.spki[:16]} was retired on this host, and its record may be gone. If a "
-            "backup brought it back, put back the file of the served key, or run rekey.yml")
+    for chain in chains:
+        if chain.spki in ledger.retired:
+            raise RefusedError(
+                f"Cannot present {path!r}: its key {chain.spki[:16]} was retired on this host, and its record may be gone. If "
+                "a backup brought it back, put back the file of the served key, or run rekey.yml")
     replaced = ledger.chains.presented()
     reasons = [
         # How old the ledger is does not matter to a daemon that has to start: what it knows does.
-        reason for name in ledger.names for reason in may_deploy((chain,), name, replaced, now, timing).reasons
+        reason for name in ledger.names for reason in may_deploy(chains, name, replaced, now, timing).reasons
         if reason["code"] == "version-unmatched"]
     if reasons:
         raise RefusedError(
             f"Cannot present {path!r}: " + "; ".join(reason["text"] for reason in reasons) + ". Run rekey.yml or enable.yml",
             reasons=reasons)
-    return f"{path} holds key {chain.spki[:16]}, which suits every record that may be seen"
+    keys = " and ".join(chain.spki[:16] for chain in chains)
+    return f"{path} holds key {keys}, which suits every record that may be seen"
 
 
 # ---------------------------------------------------------------------------------------------------------------- why

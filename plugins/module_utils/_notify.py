@@ -290,7 +290,9 @@ def _served(unit):
     with contextlib.suppress(ChainError, OSError, ValueError):
         if unit:
             with open(unit["chain_file"], encoding="utf-8") as stream:
-                return next(iter(_chain.load_certificates(stream.read(), unit["chain_file"])), None)
+                # Of several keys the one whose certificate ends first.
+                leaves = [chain[0] for chain in _chain.load_chains(stream.read(), unit["chain_file"])]
+                return min(leaves, key=lambda leaf: leaf.not_after, default=None)
     return None
 
 

@@ -10,8 +10,10 @@ them is the doors'; this only gathers what many hosts say about the same owner n
 A *host* here is the dict ``dane_host`` that the roles build for each mail host:
 ``host``, ``active`` (takes part in this run), ``owners`` (owner names), ``combinations`` (text, to keep published),
 ``ttl`` (seconds), ``timing`` (see ``_rollover.Timing``), ``ledger`` (JSON), ``file_spki`` (the key in its chain file),
-``candidate`` (the chain to be served, JSON, or None), ``standby`` (the chain that stays published for the next rekey, or None),
-``replay_until`` (epoch seconds of the last signature seen over its records, or 0),
+``file_keys`` (all keys in it, ``{"spki", "algorithm"}``, where it has one for each of several algorithms),
+``candidate`` (the chain to be served, JSON, or None), ``further`` (those of other key algorithms that are served from the
+same file, a list), ``standby`` (the chain that stays published for the next rekey, or None), ``further_standby`` (those of
+other key algorithms, a list), ``replay_until`` (epoch seconds of the last signature seen over its records, or 0),
 ``key_since`` (epoch seconds of the first certificate known of that key, or None), ``key_max_age`` (seconds) and
 ``key_spread`` (per cent of it), ``issuer_pool`` (records of issuers, text, to publish ahead), ``anchor`` (whether records
 on issuers are about the first certificate above the leaf, or about the root).
@@ -107,7 +109,7 @@ def burnt(host, reason, lineage_keys):
     operation = host["ledger"]["operation"] or {}
     lying_there = {operation.get("target_spki", ""), *(lineage_keys if reason == COMPROMISE else ())}
     presented = {chain.spki for chain in Ledger.from_dict(host["ledger"]).chains.presented()}
-    return sorted(lying_there - presented - {host.get("file_spki", ""), ""})
+    return sorted(lying_there - presented - {*file_spkis(host), ""})
 
 
 def expected_wait(host, hosts):
@@ -131,10 +133,10 @@ def warning(hosts, decision, reason):
         seconds = expected_wait(host, hosts)
         wait = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         told.append(
-            f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]} is compromised, and so is every key that lies "
-            "ready on the host. A new one is made, and it is served as soon as its record is in every cache: "
-            f"{wait} after the last server has it at the earliest. Until then the compromised key is served, "
-            "because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
+            f"{host['host']}: key {' and '.join(spki[:16] for spki in file_spkis(host)) or 'unknown'} is compromised, and so "
+            "is every key that lies ready on the host. A new one is made, and it is served as soon as its record is in every "
+            f"cache: {wait} after the last server has it at the earliest. Until then the compromised key is "
+            "served, because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
             f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
     return sorted(told)
 
@@ -158,7 +160,7 @@ def standby_lineage(keys, host):
     ledger = Ledger.from_dict(host["ledger"])
     published = {(record.combination, record.data) for owner in host["owners"] for records in (
         ledger.published_at(owner), *(version.records for version in ledger.name(owner).served())) for record in records}
-    used = ledger.retired | {chain.spki for chain in ledger.chains.presented()} | {host.get("file_spki", "")}
+    used = ledger.retired | {chain.spki for chain in ledger.chains.presented()} | set(file_spkis(host))
     for key in keys:
         on_key = {(Combination(DANE_EE, SPKI, 1), key["spki"]), (Combination(DANE_EE, SPKI, 2), key["spki512"])}
         if key["spki"] not in used and on_key & published:
@@ -282,11 +284,12 @@ def candidates(hosts):
         if host["active"] and host.get("candidate"):
             chains = Ledger.from_dict(host["ledger"]).chains.presented()
             # Those of other hosts that share a name are not replaced.
-            mine = [chain for chain in chains if chain.spki == host.get("file_spki")] or chains
-            presented = [chain.to_dict() for chain in mine]
+            mine = [chain for chain in chains if chain.spki in file_spkis(host)] or chains
+            entry = {"host": host["host"], "chain": host["candidate"], "replaced": [chain.to_dict() for chain in mine]}
+            if host.get("further"):
+                entry["further"] = host["further"]
             for owner in host["owners"]:
-                found.setdefault(owner, []).append(
-                    {"host": host["host"], "chain": host["candidate"], "replaced": presented})
+                found.setdefault(owner, []).append(entry)
     return found
 
 
@@ -323,7 +326,7 @@ def wanted_records(host):
     Those are the chains in its own files. What somebody presents at an address of the name proves nothing, and a record
     would make every sender believe it: such chains only say what must stay matched.
     """
-    chains = [Chain.from_dict(chain) for chain in (host.get("candidate"), host.get("standby")) if chain]
+    chains = [Chain.from_dict(chain) for chain in ready(host) + standbys(host)]
     wanted = {Combination.parse(text) for text in host["combinations"]}
     keys = {record for chain in chains + own_chains(host) for record in chain.matches if record.usage == DANE_EE}
     return {record for record in keys | issuer_records(host) if record.combination in wanted}
@@ -335,16 +338,30 @@ def issuer_records(host):
     Of each chain the first issuer above the leaf. Those of the chains that are ready; those that its chains had lately,
     because authorities alternate at random (``_issuers``); and those that the operator expects (``issuer_pool``).
     """
-    texts = [text for chain in (host.get("candidate"), host.get("standby")) if chain
+    texts = [text for chain in ready(host) + standbys(host)
              for text in chain.get("issuer_records", ())]
     told = {Record.parse(text) for text in [*texts, *host.get("issuer_pool", ())]}
     return {record for record in told if record.usage == DANE_TA} | Ledger.from_dict(host["ledger"]).issuers.records()
 
 
+def ready(host):
+    """The chains that a host is to serve, one for each key algorithm (list of JSON); empty when there are none."""
+    return [host["candidate"], *host.get("further", ())] if host.get("candidate") else []
+
+
+def standbys(host):
+    """The chains that stay published for the next rekey, one for each key algorithm (list of JSON)."""
+    return [host["standby"], *host.get("further_standby", ())] if host.get("standby") else []
+
+
+def file_spkis(host):
+    """The digests of the keys in a host's chain file (list of text)."""
+    return [key["spki"] for key in host.get("file_keys", ())] or list(filter(None, [host.get("file_spki")]))
+
+
 def own_chains(host):
-    """The chains of the key in a host's chain file (list of Chain)."""
-    return [seen.chain for seen in Ledger.from_dict(host["ledger"]).chains.chains
-            if host.get("file_spki") and seen.chain.spki == host["file_spki"]]
+    """The chains of the keys in a host's chain file (list of Chain)."""
+    return [seen.chain for seen in Ledger.from_dict(host["ledger"]).chains.chains if seen.chain.spki in file_spkis(host)]
 
 
 def publish(hosts, now, enabling=False):
@@ -365,9 +382,9 @@ def publish(hosts, now, enabling=False):
             result["later"].append(owner)
             continue
         wanted = set().union(*(wanted_records(host) for host in mine))
-        wanted |= {record for host in mine if host.get("candidate") for version in served
+        wanted |= {record for host in mine for chain in ready(host) for version in served
                    for record in _missing_alternatives(
-                       Chain.from_dict(host["candidate"]), Version(version.records | wanted, version.ttl))}
+                       Chain.from_dict(chain), Version(version.records | wanted, version.ttl))}
         # Where nothing would be left, the door says what is wrong.
         wanted = wanted - _too_early(mine, served, wanted) or wanted
         _check_kept(owner, mine, served, wanted)
@@ -396,10 +413,9 @@ def _check_kept(owner, hosts, served, wanted):
     # What the served chain matches and the next one never will, because the record holds a whole key or certificate or is
     # of another issuer: better said now than after a day of waiting.
     for host in hosts:
-        for version in served if host.get("candidate") else ():
-            candidate = Chain.from_dict(host["candidate"])
+        for version in served:
             new = Version(version.records | wanted, version.ttl)
-            lost = {combination for chain in own_chains(host) if chain.spki != candidate.spki
+            lost = {combination for candidate in map(Chain.from_dict, ready(host)) for chain in _replaced_by(candidate, host)
                     for combination in matched(chain, version) & unmatched(candidate, new)}
             if lost:
                 raise PlanError(
@@ -408,25 +424,31 @@ def _check_kept(owner, hosts, served, wanted):
                     "RFC 7671 section 8.3), wait two TTLs, and run again")
 
 
+def _replaced_by(candidate, host):
+    # In the place of which chains senders will meet this one: those of its algorithm; where that is new, of any.
+    mine = own_chains(host)
+    return [chain for chain in [one for one in mine if one.algorithm == candidate.algorithm] or mine
+            if chain.spki != candidate.spki]
+
+
 def _check_issuers(owner, hosts, served):
     for host in hosts:
         combinations_wanted = {Combination.parse(text) for text in host["combinations"]}
         on_issuers = [str(one) for one in sorted(combinations_wanted) if one.usage == DANE_TA]
-        candidate = host.get("candidate")
-        if not candidate or not on_issuers:
-            continue
-        # RFC 7671 section 5.2.2, RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented.
-        if not candidate.get("issuer_records"):
-            raise PlanError(
-                f"Cannot publish {', '.join(on_issuers)} at {owner}: the chain that {host['host']} is to serve has no "
-                f"{host.get('anchor', 'issuer')} that senders could verify it up to. See that the lineage's chain.pem holds "
-                "the issuing intermediate, or, if the authority signs with its root, set dane_anchor to root; or keep records "
-                "on the key alone: dane_records with 3 1 1")
-        if len(on_issuers) == len(combinations_wanted) and host.get("anchor") != "root":
-            _check_alternation(owner, host, on_issuers)
-        lifetime = candidate.get("not_after", 0) - candidate.get("not_before", 0)
         wait = Timing(**host["timing"]).lifetime(max([host["ttl"], *(version.ttl for version in served)]))
-        if len(on_issuers) == len(combinations_wanted) and wait * RENEWED_BEFORE_END >= lifetime > 0:
+        for candidate in ready(host) if on_issuers else ():
+            # RFC 7671 section 5.2.2, RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented.
+            if not candidate.get("issuer_records"):
+                raise PlanError(
+                    f"Cannot publish {', '.join(on_issuers)} at {owner}: the chain that {host['host']} is to serve has no "
+                    f"{host.get('anchor', 'issuer')} that senders could verify it up to. See that the lineage's chain.pem "
+                    "holds the issuing intermediate, or, if the authority signs with its root, set dane_anchor to root; or "
+                    "keep records on the key alone: dane_records with 3 1 1")
+            if len(on_issuers) == len(combinations_wanted) and host.get("anchor") != "root":
+                _check_alternation(owner, host, on_issuers)
+            lifetime = candidate.get("not_after", 0) - candidate.get("not_before", 0)
+            if len(on_issuers) < len(combinations_wanted) or not wait * RENEWED_BEFORE_END >= lifetime > 0:
+                continue
             raise PlanError(
                 f"Cannot keep only {', '.join(on_issuers)} at {owner}: a certificate of {host['host']} lives "
                 f"{lifetime / 3600:.1f} h and is renewed when a third of that is left, and the record of a new issuer needs "
@@ -454,7 +476,7 @@ def _missing_alternatives(chain, version):
 
 
 def _only_candidates(hosts, now):
-    candidates = {Chain.from_dict(host["candidate"]).spki for host in hosts if host.get("candidate")}
+    candidates = {chain["spki"] for host in hosts for chain in ready(host)}
     seen = {one.chain.spki for host in hosts
             for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))}
     return seen <= candidates
@@ -571,7 +593,7 @@ def agreed(noted, anew):
 def _beyond_options(hosts):
     # Adopted records that dane_records cannot ask for: as long as a chain that is served or ready matches them, they stay.
     chains = [chain for host in hosts for chain in Ledger.from_dict(host["ledger"]).chains.presented()]
-    chains += [Chain.from_dict(host["candidate"]) for host in hosts if host.get("candidate")]
+    chains += [Chain.from_dict(chain) for host in hosts for chain in ready(host)]
     return {record for chain in chains for record in chain.matches if not _expressible(record.combination)}
 
 
@@ -589,8 +611,8 @@ def _needed(gone, there, chains):
 
 def _holds(host):
     operation = host["ledger"]["operation"]
-    known = (host.get("candidate") or {}).get("spki")
-    return bool(operation and operation["target_spki"] and operation["target_spki"] != known)
+    known = [chain["spki"] for chain in ready(host)]
+    return bool(operation and operation["target_spki"] and operation["target_spki"] not in known)
 
 
 def linger_seconds(hosts, now):
@@ -678,22 +700,22 @@ def option_names(specifications):
     return sorted({name for entry in specifications["argument_specs"].values() for name in entry.get("options") or {}})
 
 
-def _places_of_others(ledger, file_spki):
+def _places_of_others(ledger, ours):
     keys = {}
-    for seen in Chains.from_dict(ledger["chains"]).chains if ledger and file_spki else ():
+    for seen in Chains.from_dict(ledger["chains"]).chains if ledger and ours else ():
         for key in seen.endpoints:
             keys.setdefault(key.partition("|")[0], set()).add(seen.chain.spki)
-    return {address for address, found in keys.items() if file_spki not in found}
+    return {address for address, found in keys.items() if not found & set(ours)}
 
 
-def problems(looks, outcomes, ledger=None, file_spki=""):
+def problems(looks, outcomes, ledger=None, file_spkis=()):
     """What stands in the way of DANE at a host, found by one look at the DNS and the endpoints (list of str).
 
     :param looks: looks of the host's owner names. :param outcomes: outcomes of its endpoints.
-    :param ledger: what the host remembers (JSON), and ``file_spki`` the key in its chain file: an address that presented
-        another key when it was last heard is another host's, which shares the name, and its outage is not this one's.
+    :param ledger: what the host remembers (JSON), and ``file_spkis`` the keys in its chain file: an address that presented
+        only other keys when it was last heard is another host's, which shares the name, and its outage is not this one's.
     """
-    found, theirs = [], _places_of_others(ledger, file_spki)
+    found, theirs = [], _places_of_others(ledger, file_spkis)
     outcomes = [outcome for outcome in outcomes if str(outcome["endpoint"]["address"]) not in theirs]
     for look in looks:
         owner = look["owner"]

@@ -22,7 +22,8 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=(), o
     """Look at all names once and ask whether the candidates may be served, and the records are everywhere.
 
     :param names: owner names. :param memories: owner name to JSON of ``_memory.Name``.
-    :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains).
+    :param candidates: owner name to list of ``{"host", "chain", "replaced"}`` (JSON of chains),
+        and ``further``, those of other algorithms that are to be served with it.
     :param timing: ``_rollover.Timing``. :param settings: ``_dns.Settings``.
     :param clock: gives the time (seconds since the epoch). :param waivers: tuple of ``_waivers.Waiver``.
     :param override: ``_waivers.Override`` or None: counts for what the candidates and the records ask.
@@ -50,7 +51,7 @@ def one_look(names, memories, candidates, timing, settings, clock, waivers=(), o
         seen.append({
             "name": owner, "look": looks[owner], "memory": memory.to_dict(), "states": states(memory, now, timing)})
         wrong = problems(memory, now, timing)
-        asked = [at_your_word(may_deploy((new,), memory, replaced, now, timing), override, now)
+        asked = [at_your_word(may_deploy(new, memory, replaced, now, timing), override, now)
                  for new, replaced in candidates.get(owner, ())]
         asked = asked or [Answer("no", tuple(wrong)) if wrong else Answer("yes")]
         there = everywhere(memory, records.get(owner, frozenset()), now, timing)
@@ -101,8 +102,9 @@ def _base_domains(names):
 
 def _candidates(owner, found):
     try:
-        return [(Chain.from_dict(one["chain"]), [Chain.from_dict(chain) for chain in one["replaced"]]) for one in found]
-    except (KeyError, TypeError) as exc:
+        return [(tuple(map(Chain.from_dict, [one["chain"], *one.get("further", ())])),
+                 [Chain.from_dict(chain) for chain in one["replaced"]]) for one in found]
+    except (AttributeError, KeyError, TypeError) as exc:
         raise LedgerError(
             f"Cannot read the candidates for {owner!r}: expected a list of dictionaries with chain and replaced") from exc
 

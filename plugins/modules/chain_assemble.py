@@ -18,6 +18,8 @@ description:
   - Among several issuers of the same name (cross-signed, renewed or expired ones) all paths are tried.
   - Returns the TLSA data of every certificate in the file, so that the records can be published before the file is
     used. Deploying it is the business of M(mailops.dane.chain_deploy).
+  - With O(further) the file gets a chain for each of several key algorithms, one behind the other, as Postfix reads them
+    from one file. All of them are verified before anything is written.
   - The private key does not leave the host. Results and differences show digests only.
 author:
   - The mailops.dane authors (@mailops)
@@ -57,9 +59,30 @@ options:
     type: list
     elements: path
     default: []
+  further:
+    description:
+      - Keys of other algorithms with their certificates, for the same file. They follow behind the first, in this order.
+      - Two keys of one algorithm are refused, because a server presents one chain for each.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      privatekey_path:
+        description: As O(privatekey_path).
+        type: path
+        required: true
+      certificate_path:
+        description: As O(certificate_path).
+        type: path
+        required: true
+      issuers:
+        description: As O(issuers).
+        type: list
+        elements: path
+        default: []
   base_domains:
     description:
-      - The names that the certificate has to cover, usually the host names in MX records.
+      - The names that each certificate has to cover, usually the host names in MX records.
     type: list
     elements: str
     required: true
@@ -127,6 +150,16 @@ EXAMPLES = r"""
     dest: /etc/postfix/tls/next.pem
   register: next_chain
 
+- name: Assemble a file from which Postfix presents an ECDSA and an RSA key
+  mailops.dane.chain_assemble:
+    privatekey_path: /etc/letsencrypt/live/mx1.example.org/privkey.pem
+    certificate_path: /etc/letsencrypt/live/mx1.example.org/fullchain.pem
+    further:
+      - privatekey_path: /etc/letsencrypt/live/mx1.example.org-rsa/privkey.pem
+        certificate_path: /etc/letsencrypt/live/mx1.example.org-rsa/fullchain.pem
+    base_domains: [mx1.example.org]
+    dest: /etc/postfix/tls/next.pem
+
 - name: Show the record to publish
   ansible.builtin.debug:
     msg: "_25._tcp.mx1.example.org. IN TLSA {{ next_chain.certificates[0].records['3 1 1'] }}"
@@ -146,7 +179,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 chain:
-  description: The chain as it will be presented. Times are seconds since the epoch, digests lower-case hex.
+  description: The first chain as it will be presented. Times are seconds since the epoch, digests lower-case hex.
   returned: success
   type: dict
   contains:
@@ -187,6 +220,11 @@ chain:
           root with O(include_root). Empty when senders cannot verify the chain up to it.
       type: list
       elements: str
+chains:
+  description: All chains in the order of the file, RV(chain) and those of O(further), each like RV(chain).
+  returned: success
+  type: list
+  elements: dict
 certificates:
   description: The certificates in the order of the file.
   returned: success
@@ -194,7 +232,7 @@ certificates:
   elements: dict
   contains:
     depth:
-      description: V(0) is the certificate itself, its issuers follow.
+      description: V(0) is a certificate itself, its issuers follow.
       type: int
     subject:
       description: Its subject (RFC 4514).
@@ -220,7 +258,7 @@ certificates:
       records:
         3 1 1: 3 1 1 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 spki:
-  description: SHA-256 of the public key, the data of a C(3 1 1) record.
+  description: SHA-256 of the first public key, the data of a C(3 1 1) record.
   returned: success
   type: str
 dest:
@@ -250,6 +288,11 @@ def main():
             "issuers": {"type": "list", "elements": "path", "default": []},
             "base_domains": {"type": "list", "elements": "str", "required": True},
             "dest": {"type": "path"},
+            "further": {"type": "list", "elements": "dict", "default": [], "options": {
+                "privatekey_path": {"type": "path", "required": True, "no_log": False},
+                "certificate_path": {"type": "path", "required": True},
+                "issuers": {"type": "list", "elements": "path", "default": []},
+            }},
             "include_root": {"type": "bool", "default": False},
             "valid_for": {"type": "int"},
             "combinations": {"type": "list", "elements": "str", "default": ["3 1 1"]},
@@ -268,59 +311,71 @@ def main():
         module.fail_json(msg=f"cryptography is too old: found {_chain.cryptography_too_old()}, expected "
                              f"{_chain.CRYPTOGRAPHY_MINIMUM} or newer")
     try:
-        key, certificates, result = assemble(module)
+        content, result = assemble(module)
         result["changed"] = False
         if module.params["dest"]:
             result["dest"] = module.params["dest"]
-            result.update(write(module, key, certificates))
+            result.update(write(module, content))
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     module.exit_json(**result)
 
 
 def assemble(module):
-    """The key, the certificates to present, and what there is to say about them."""
+    """The text of the file, and what there is to say about it."""
     params = module.params
     combinations = wanted_combinations(params["combinations"])
     if not params["base_domains"]:
         raise ChainError("Cannot check names: base_domains is empty, expected at least one name")
     check_valid_for(params["valid_for"])
-    key = _chain.load_pem(read(params["privatekey_path"]), params["privatekey_path"]).key
-    if key is None:
-        raise ChainError(f"Cannot use {params['privatekey_path']!r}: found no private key in it")
-    given = _chain.load_pem(read(params["certificate_path"]), params["certificate_path"]).certificates
-    if not given:
-        raise ChainError(f"Cannot use {params['certificate_path']!r}: found no certificate in it")
-    _chain.check_key_belongs(key, given[0])
     now = time.time()
-    valid_at = now + (_chain.reserve(given[0], DAY) if params["valid_for"] is None else params["valid_for"])
-    others = [*given[1:], *heap(module, params["issuers"])]
-    if params["include_root"]:
-        others += _pkix.roots([given[0], *others], params["trust_store"])
-    certificates = _chain.order(
-        given[0], others, params["base_domains"], valid_at, want_root=params["include_root"], now=now)
-    warning = _pkix.objection(
-        params["pkix"], certificates, params["base_domains"], served(params["served_path"]), params["trust_store"], now)
-    if warning:
-        module.warn(warning)
+    parts = [assemble_one(module, part, now) for part in (params, *params["further"])]
+    _chain.check_algorithms([certificates[0] for _key, certificates, _until in parts], params["dest"] or "the chain file")
+    there = served(params["served_path"])
+    for _key, certificates, _until in parts:
+        warning = _pkix.objection(params["pkix"], certificates, params["base_domains"],
+                                  _chain.counterpart(certificates, there), params["trust_store"], now)
+        if warning:
+            module.warn(warning)
     for combination in combinations:
-        if combination.usage == _tlsa.DANE_TA and len(certificates) == 1:
+        if combination.usage == _tlsa.DANE_TA and any(len(certificates) == 1 for _key, certificates, _until in parts):
             module.warn(f"There is no {combination} record: the chain has no issuer, only the certificate itself")
-    return key, certificates, {
-        "chain": _chain.describe(
-            certificates, params["base_domains"], valid_at, now, "root" if params["include_root"] else "issuer"),
+    anchor = "root" if params["include_root"] else "issuer"
+    chains = [_chain.describe(certificates, params["base_domains"], until, now, anchor)
+              for _key, certificates, until in parts]
+    return "".join(_chain.file_text(key, certificates) for key, certificates, _until in parts), {
+        "chain": chains[0], "chains": chains,
         "certificates": [
             {**facts(certificate), "depth": depth, "issuer": certificate.issuer,
              "records": _chain.records_of(certificate, depth, combinations)}
-            for depth, certificate in enumerate(certificates)
+            for _key, certificates, _until in parts for depth, certificate in enumerate(certificates)
         ],
-        "spki": _chain.spki_digest(key.spki),
+        "spki": _chain.spki_digest(parts[0][0].spki),
     }
 
 
 def served(path):
-    """The chain in the file that is served now (list, empty without one)."""
-    return _chain.load_certificates(read(path), path) if path and os.path.exists(path) else []
+    """The chains in the file that is served now (list, empty without one)."""
+    return _chain.load_chains(read(path), path) if path and os.path.exists(path) else []
+
+
+def assemble_one(module, part, now):
+    """A key, the certificates to present with it, and until when (epoch) they have to remain valid."""
+    params = module.params
+    key = _chain.load_pem(read(part["privatekey_path"]), part["privatekey_path"]).key
+    if key is None:
+        raise ChainError(f"Cannot use {part['privatekey_path']!r}: found no private key in it")
+    given = _chain.load_pem(read(part["certificate_path"]), part["certificate_path"]).certificates
+    if not given:
+        raise ChainError(f"Cannot use {part['certificate_path']!r}: found no certificate in it")
+    _chain.check_key_belongs(key, given[0])
+    others = [*given[1:], *heap(module, part["issuers"])]
+    if params["include_root"]:
+        others += _pkix.roots([given[0], *others], params["trust_store"])
+    until = now + (_chain.reserve(given[0], DAY) if params["valid_for"] is None else params["valid_for"])
+    certificates = _chain.order(
+        given[0], others, params["base_domains"], until, want_root=params["include_root"], now=now)
+    return key, certificates, until
 
 
 def check_valid_for(seconds):
@@ -386,14 +441,15 @@ def facts_of_file(content, path):
     if content is None:
         return {}
     try:
-        bundle = _chain.load_pem(content, path)
+        bundles = _chain.load_bundles(content, path)
     except ChainError:
         return {"certificates": "not readable"}
-    return {"key": _chain.spki_digest(bundle.key.spki) if bundle.key else None,
-            "certificates": [facts(certificate) for certificate in bundle.certificates]}
+    keys = [_chain.spki_digest(bundle.key.spki) if bundle.key else None for bundle in bundles]
+    return {"key": keys[0] if len(keys) == 1 else keys,
+            "certificates": [facts(certificate) for bundle in bundles for certificate in bundle.certificates]}
 
 
-def write(module, key, certificates):
+def write(module, text):
     """Bring the file to be what it should be; what changed, and the difference in facts."""
     # Ansible's own functions do not get along with a bare name.
     dest = os.path.abspath(module.params["dest"])
@@ -402,7 +458,7 @@ def write(module, key, certificates):
         raise ChainError(f"Cannot write {dest!r}: it is {kind}, expected a file or nothing")
     if not os.path.isdir(os.path.dirname(dest) or "."):
         raise ChainError(f"Cannot write {dest!r}: its directory does not exist; make it first")
-    content = _chain.file_text(key, certificates).encode("ascii")
+    content = text.encode("ascii")
     old = read(dest) if os.path.exists(dest) else None
     changed = old != content
     arguments = module.load_file_common_arguments(module.params, path=dest)

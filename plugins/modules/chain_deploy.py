@@ -155,9 +155,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 chain:
-  description: The chain that is served now.
+  description: The chain that is served now; of several, the first in the file.
   returned: success
   type: dict
+chains:
+  description: All chains that are served now, one for each key algorithm, in the order of the file.
+  returned: success
+  type: list
+  elements: dict
 before:
   description: SHA-256 digests of the keys that the endpoints presented before.
   returned: success
@@ -233,11 +238,10 @@ def main():
     if result["pkix"]:
         module.warn(result["pkix"])
     if result["changed"]:
-        chain = result["chain"]
         result["diff"] = {
             "before_header": params["dest"], "after_header": params["dest"],
             "before": "".join(f"key {spki}\n" for spki in result["before"]),
-            "after": f"key {chain['spki']}\n",
+            "after": "".join(f"key {chain['spki']}\n" for chain in result["chains"]),
         }
     module.exit_json(**result)
 

@@ -140,7 +140,8 @@ options:
   chain_file:
     description:
       - The file that the daemon reads. Its leaf's key is returned as RV(file_spki), and with O(names) its chain is noted
-        as one that may be seen, because whatever process starts next presents it.
+        as one that may be seen, because whatever process starts next presents it. Likewise each chain of a file with
+        several, one for each key algorithm.
     type: path
   lineages:
     description:
@@ -196,13 +197,26 @@ presented:
   type: list
   elements: str
 file_spki:
-  description: SHA-256 digest of the key whose chain is in O(chain_file), or an empty string.
+  description: SHA-256 digest of the key whose chain is in O(chain_file), of several the first, or an empty string.
   returned: success
   type: str
+file_keys:
+  description: The keys whose chains are in O(chain_file), in its order.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    spki:
+      description: SHA-256 digest of the key.
+      type: str
+    algorithm:
+      description: Its algorithm, such as V(ecdsa) or V(rsa).
+      type: str
 key_since:
   description:
-    - Since when the key in O(chain_file) is known, in seconds since the epoch - the beginning of the first certificate for
-      it in O(chain_file), in O(lineages), or kept beside the ledger. V(null) when there is no certificate.
+    - Since when the key in O(chain_file), of several the oldest, is known, in seconds since the epoch - the beginning of
+      the first certificate for it in O(chain_file), in O(lineages), or kept beside the ledger. V(null) when there is no
+      certificate.
     - Of a key that took the place of another one, the first call that found it there.
   returned: O(lineages) is given
   type: int
@@ -271,7 +285,7 @@ def main():
         endpoints = _gate.with_left(params["path"], _options.endpoints(params["names"], params["services"]))
         outcomes = look(endpoints, handshakes=_gate.HANDSHAKES)
         # Before anything is noted: what cannot be read fails here.
-        file_spki = _gate.spki_of_file(params["chain_file"]) if params["chain_file"] else ""
+        file_keys = _gate.keys_of_file(params["chain_file"]) if params["chain_file"] else []
         age = {} if params["lineages"] is None else {
             "key_since": _age.known_since(
                 os.path.dirname(params["path"]), params["chain_file"], params["lineages"], write=not module.check_mode),
@@ -287,8 +301,8 @@ def main():
     except DaneError as exc:
         module.fail_json(msg=exc.message, **exc.fields)
     module.exit_json(
-        changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_spki=file_spki,
-        objections=objections, now=time.time(), **age,
+        changed=changed, ledger=ledger.to_dict(), lost=lost, outcomes=outcomes, file_keys=file_keys,
+        file_spki=file_keys[0]["spki"] if file_keys else "", objections=objections, now=time.time(), **age,
         presented=sorted({chain.spki for chain in ledger.chains.presented()}))
 
 

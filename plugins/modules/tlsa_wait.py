@@ -59,6 +59,7 @@ options:
     description:
       - The chains that are to be served, by owner name. Each has RV(ignore:chain) as M(mailops.dane.chain_assemble)
         returns it, RV(ignore:replaced), the list of chains that are served now, and RV(ignore:host), for messages.
+      - Where several chains are to be served from one file, RV(ignore:further) is the list of the others.
     type: dict
     default: {}
   records:

@@ -107,7 +107,8 @@ class Host:
     def role(self, obtain=True, keep=True, replace=False, **more):
         """Run the role's tasks; its output."""
         variables = {
-            "obtain": obtain, "keep": keep, "_dane_lineage": NAME, "_dane_replace": replace,
+            "obtain": obtain, "keep": keep, "_dane_lineage": NAME, "_dane_key_type": "ecdsa",
+            "_dane_replace": replace,
             "_dane_effective": {"names": [NAME]}, "dane_certbot_name": NAME, "dane_acme_server": self.url,
             "dane_certbot_directory": str(self.directory), "dane_certbot_arguments": self.places,
             "ansible_python_interpreter": sys.executable, **more}

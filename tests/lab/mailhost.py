@@ -98,9 +98,10 @@ class MailHost:
         assert said.code == 0, said.text
         return said.text.strip()
 
-    def served(self):
-        """What it serves on IPv4 and on IPv6, which have to be the same (Served)."""
-        found = {_presented(address) for address in (self.host.ipv4, self.host.ipv6)}
+    def served(self, algorithm=""):
+        """What it serves on IPv4 and on IPv6, which have to be the same (Served); with ``algorithm`` to clients that know
+        only keys of that one, None where there is none."""
+        found = {_presented(address, algorithm) for address in (self.host.ipv4, self.host.ipv6)}
         assert len(found) == 1, f"{self.short} serves {found}"
         return found.pop()
 
@@ -114,12 +115,19 @@ class MailHost:
         return json.loads(self.gate("status", "--json").text)
 
 
-def _presented(address):
+SIGNATURES = {"ecdsa": "ECDSA+SHA256:ECDSA+SHA384", "rsa": "RSA-PSS+SHA256:RSA+SHA256"}
+
+
+def _presented(address, algorithm):
     place = f"[{address}]:25" if ":" in address else f"{address}:25"
-    said = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", place, "-name", "mail.example.test"],
-                          check=False, input="quit\n", text=True, capture_output=True, timeout=20).stdout
-    begin = said.index("-----BEGIN CERTIFICATE-----")
-    pem = said[begin:said.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----\n")]
+    only = ["-sigalgs", SIGNATURES[algorithm]] if algorithm else []
+    said = subprocess.run(
+        ["openssl", "s_client", "-starttls", "smtp", "-connect", place, "-name", "mail.example.test", *only],
+        check=False, input="quit\n", text=True, capture_output=True, timeout=20)
+    if algorithm and "handshake failure" in said.stderr:
+        return None
+    begin = said.stdout.index("-----BEGIN CERTIFICATE-----")
+    pem = said.stdout[begin:said.stdout.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----\n")]
     leaf = x509.load_der_x509_certificate(ssl.PEM_cert_to_DER_cert(pem))
     key = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return Served(hashlib.sha256(key).hexdigest(), leaf.serial_number, leaf.issuer.rfc4514_string())

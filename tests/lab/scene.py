@@ -83,7 +83,8 @@ class Stage:
         self.name = name
         self.out = ROOT / "build" / name
         self.witness_file = self.out / "witness.jsonl"
-        self.witness = None
+        self.rsa_file = self.out / "witness-rsa.jsonl"
+        self.witnesses = []
         self.played = 0
         self.began = time.monotonic()
         self.lab_file = machine.BUILD / "lab.json"
@@ -94,6 +95,7 @@ class Stage:
         """An empty place for what comes out."""
         self.out.mkdir(parents=True, exist_ok=True)
         self.witness_file.unlink(missing_ok=True)
+        self.rsa_file.unlink(missing_ok=True)
         # Empty: a configuration of the machine or of the user must not decide how the collection behaves here.
         (self.out / "ansible.cfg").write_text("", encoding="utf-8")
 
@@ -162,20 +164,23 @@ class Stage:
         print(done.stdout if len(done.stdout) < READABLE else f"[...]{done.stdout[-READABLE:]}\n(all of it: {kept})")
         return Played(command, done.returncode, COLOURS.sub("", done.stdout), time.monotonic() - began)
 
-    def watch(self):
-        """Start the witness."""
-        self.witness = subprocess.Popen(
-            [sys.executable, str(LAB / "judge"), "witness", "--out", str(self.witness_file)])
-        self.wait_for(self.witness_file.exists, 10, "the witness's start")
+    def watch(self, rsa=False):
+        """Start the witness; with ``rsa`` also one that knows RSA keys only."""
+        for path, more in ((self.witness_file, []), (self.rsa_file, ["--rsa"]))[:2 if rsa else 1]:
+            self.witnesses.append(subprocess.Popen(
+                [sys.executable, str(LAB / "judge"), "witness", "--out", str(path), *more]))
+            self.wait_for(path.exists, 10, "the witness's start")
 
     def stop_watching(self):
-        """Let the witness write everything down."""
-        if self.witness and self.witness.poll() is None:
-            self.witness.terminate()
+        """Let the witnesses write everything down."""
+        running = [witness for witness in self.witnesses if witness.poll() is None]
+        for witness in running:
+            witness.terminate()
+        for witness in running:
             try:
-                self.witness.wait(30)
+                witness.wait(30)
             except subprocess.TimeoutExpired:
-                self.witness.kill()
+                witness.kill()
 
     def deliver(self):
         """Start the senders, and wait until every one delivers verified mail to every host. Returns that epoch."""
@@ -196,15 +201,15 @@ class Stage:
                 raise Failed(f"{what} did not happen within {limit:.0f} s")
             time.sleep(0.5)
 
-    def judge(self, start, expect_new_keys=True, extra_records=0, end=None, suffix="", check_end=True):
+    def judge(self, start, expect_new_keys=True, extra_records=0, end=None, suffix="", check_end=True, rsa=False):
         """The verdict on the time since ``start`` (epoch); keeps everything; the result dict of the judge.
 
         :param check_end: whether keys and records at the end are judged, too. :param end: epoch, now where it is not
-            given. :param suffix: of the names of the files that are kept.
+            given. :param suffix: of the names of the files that are kept. :param rsa: by the witness that knows RSA only.
         """
         end = end or time.time()
         self.stop_watching()
-        evidence = self.lab.evidence(self.witness_file, start, end)
+        evidence = self.lab.evidence(self.rsa_file if rsa else self.witness_file, start, end)
         result = verdict.judge(evidence, check_end, expect_new_keys, extra_records)
         (self.out / f"verdict{suffix}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
         (self.out / f"timeline{suffix}.svg").write_text(timeline.draw(evidence, result), encoding="utf-8")

@@ -39,6 +39,7 @@ def arguments(given):
         command.add_argument("--lab", default=ROOT / "build/lab/lab.json", help="the lab's lab.json")
     made["witness"].add_argument("--out", required=True)
     made["witness"].add_argument("--until-file", help="stop once this file exists")
+    made["witness"].add_argument("--rsa", action="store_true", help="as a client that knows RSA keys only")
     for name in ("verdict", "timeline"):
         command = made[name]
         command.add_argument("--witness", required=True, help="what the witness wrote")
@@ -73,7 +74,7 @@ def wanted(options):
 def watch(options):
     """Be the witness; the senders' caches log their answers meanwhile, which proves what they held."""
     lab, since = Lab(options.lab), time.time()
-    seer = witness.Witness(lab.plan(), options.out)
+    seer = witness.Witness(lab.plan(), options.out, rsa=options.rsa)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, seer.stop)
     with contextlib.suppress(OSError):  # late looks make a verdict void, so a busy machine must not delay them

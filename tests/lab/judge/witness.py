@@ -55,10 +55,14 @@ def look_at_rrset(owner, address, port=53):
     return [], 0, "no SOA in the answer"
 
 
-def _context():
+def _context(rsa=False):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    if rsa:
+        # In TLS 1.2 the cipher says which key the server has to have; Python cannot choose signature algorithms.
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("aRSA")
     return context
 
 
@@ -98,10 +102,11 @@ class Witness:
     :param plan: dict with ``owners`` {owner name: host}, ``sources`` [[owner, server, address]], ``names``
         {host: base domain} and ``endpoints`` [[host, address]].
     :param out: path of the log, appended to.
+    :param rsa: see what clients see that know RSA keys only. Where there is none, they see nothing: no answer.
     """
 
-    def __init__(self, plan, out, dns_port=53, smtp_port=25):
-        self.plan, self.out = plan, out
+    def __init__(self, plan, out, dns_port=53, smtp_port=25, rsa=False):
+        self.plan, self.out, self.rsa = plan, out, rsa
         self.dns_port, self.smtp_port = dns_port, smtp_port
         self.stopping = threading.Event()
         self._lines = queue.Queue()
@@ -127,6 +132,8 @@ class Witness:
 
     def _chain(self, host, address, context):
         chain, detail = look_at_chain(self.plan["names"][host], address, context, self.smtp_port)
+        if self.rsa and not chain:
+            chain = None
         entry = {"kind": "chain", "host": host, "address": address, "chain": None, "detail": detail}
         if chain is not None:
             entry["chain"] = [self._certificate(der) for der in chain]
@@ -145,7 +152,7 @@ class Witness:
         for owner, server, address in self.plan["sources"]:
             yield functools.partial(self._rrset, owner, server, address)
         for host, address in self.plan["endpoints"]:
-            yield functools.partial(self._chain, host, address, _context())
+            yield functools.partial(self._chain, host, address, _context(self.rsa))
 
     def run(self, until_file=None):
         """Watch until :meth:`stop`, or until the file ``until_file`` exists; every line is flushed."""

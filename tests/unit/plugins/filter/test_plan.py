@@ -68,10 +68,12 @@ def test_only():
     assert FILTERS["dane_only"]({"a": 1, "b": 2}, ["a", "c"]) == {"a": 1}
 
 
-def test_lineage():
-    result = {"item": {"item": "mail-2", "stat": {"mtime": 12.5}}, "public_key_fingerprints": {
+@pytest.mark.parametrize("kind, algorithm", [("ECC", "ecdsa"), ("RSA", "rsa"), ("Ed25519", "ed25519")])
+def test_lineage(kind, algorithm):
+    result = {"item": {"item": "mail-2", "stat": {"mtime": 12.5}}, "type": kind, "public_key_fingerprints": {
         "md5": "00", "sha256": "ab:cd:01", "sha512": "ef:02"}}
-    assert FILTERS["dane_lineage"](result) == {"lineage": "mail-2", "spki": "abcd01", "spki512": "ef02", "made": 12.5}
+    assert FILTERS["dane_lineage"](result) == {
+        "lineage": "mail-2", "spki": "abcd01", "spki512": "ef02", "algorithm": algorithm, "made": 12.5}
 
 
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):

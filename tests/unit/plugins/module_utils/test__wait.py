@@ -72,6 +72,14 @@ def test_every_candidate_of_every_name_is_asked_about(world):
     assert {owner: answer["yes"] for owner, answer in told["answers"].items()} == {OWNER: True, other: False}
 
 
+def test_chains_of_several_algorithms_are_asked_about_as_one(world):
+    both = candidate()
+    both[OWNER][0]["further"] = [chain("R", algorithm="rsa").to_dict()]
+    for served, yes in ((V_AB, False), (version(record("A"), record("B"), record("R")), True)):
+        world.looks[OWNER] = look(T0, served)
+        assert one_look(memories={OWNER: seen(look(T0 - 5, served)).to_dict()}, candidates=both)["answer"]["yes"] is yes
+
+
 def test_without_candidates_it_waits_until_every_server_is_heard(world):
     world.looks[OWNER] = look(T0, V_A, "silent")
     assert [reason["code"] for reason in one_look()["answer"]["reasons"]] == ["server-unknown"]
@@ -93,6 +101,7 @@ def test_no_names_no_questions(world):
 @pytest.mark.parametrize(("memories", "candidates"), [
     ({OWNER: {"versions": 1}}, {}), ({OWNER: 7}, {}), ({}, {OWNER: [{"chain": {}, "replaced": []}]}),
     ({}, {OWNER: [{"replaced": []}]}), ({}, {OWNER: "x"}), ({}, {OWNER: [{"chain": None}]}),
+    ({}, {OWNER: [{"chain": A.to_dict(), "further": 7, "replaced": []}]}), ({}, {OWNER: [7]}),
 ])
 def test_nonsense_is_an_error_with_words(world, memories, candidates):
     world.looks[OWNER] = look(T0, V_A)

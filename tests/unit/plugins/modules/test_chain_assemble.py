@@ -153,6 +153,59 @@ def test_a_combination_without_a_certificate_to_be_about(run, site):
     assert result["warned"] == ["There is no 2 1 1 record: the chain has no issuer, only the certificate itself"]
 
 
+# ----------------------------------------------------------------------------------------------- several key algorithms
+
+
+@pytest.fixture(name="further")
+def fixture_further(site):
+    """``further(kind, ...)``: the files of another key with its certificate, as an entry of the option."""
+    def made(kind="rsa", issuer=INTERMEDIATE, **options):
+        issued = pki.leaf(issuer, private=pki.key("further " + kind, kind), **options)
+        (site / f"{kind}.key").write_text(issued.key_pem)
+        (site / f"{kind}.crt").write_text(issued.pem)
+        return issued, {"privatekey_path": str(site / f"{kind}.key"), "certificate_path": str(site / f"{kind}.crt"),
+                        "issuers": [str(site / "fullchain.pem")]}
+    return made
+
+
+def test_both_algorithms_in_one_file(run, site, further):
+    rsa, entry = further()
+    result = run(further=[entry], dest=str(site / "dest.pem"), combinations=["3 1 1", "2 1 1"])
+    assert (site / "dest.pem").read_text() == (
+        LEAF.key_pem + LEAF.pem + INTERMEDIATE.pem + rsa.key_pem + rsa.pem + INTERMEDIATE.pem)
+    assert [one["algorithm"] for one in result["chains"]] == ["ecdsa", "rsa"]
+    assert result["chain"] == result["chains"][0] and result["spki"] == digest(LEAF)
+    assert [(one["depth"], one["spki"]) for one in result["certificates"]] == [
+        (0, digest(LEAF)), (1, digest(INTERMEDIATE)), (0, digest(rsa)), (1, digest(INTERMEDIATE))]
+    assert result["diff"]["after"]["key"] == [digest(LEAF), digest(rsa)]
+    assert rsa.key_pem.splitlines()[1] not in json.dumps(result)
+    assert run(further=[entry], dest=str(site / "dest.pem"))["changed"] is False
+    again = run(dest=str(site / "dest.pem"))
+    assert again["changed"] and again["diff"]["before"]["key"] == [digest(LEAF), digest(rsa)]
+    assert again["diff"]["after"]["key"] == digest(LEAF)
+
+
+@pytest.mark.parametrize("kind, options, words", [
+    ("ecdsa", {}, "are both ecdsa, expected keys of different algorithms"),
+    ("p384", {}, "are both ecdsa"),
+    ("rsa", {"start": -9 * pki.DAY, "end": -pki.DAY}, "expire"),
+    ("rsa", {"names": ["other.example.test"]}, "mx1.example.test"),
+    ("rsa", {"issuer": pki.root("Stranger")}, "missing"),
+])
+def test_when_one_of_them_cannot_be_used_nothing_is_written(run, site, further, kind, options, words):
+    _issued, entry = further(kind, **options)
+    dest = site / "dest.pem"
+    dest.write_text("old")
+    assert words in failure(run(further=[entry], dest=str(dest)))
+    assert dest.read_text() == "old"
+
+
+def test_each_key_has_to_be_that_of_its_certificate(run, further):
+    _issued, entry = further()
+    assert "do not belong together" in failure(run(further=[{**entry, "privatekey_path": str(entry["certificate_path"])
+                                                            .replace("rsa.crt", "key.pem")}]))
+
+
 # ------------------------------------------------------------------------------------------------------------- the file
 
 
