@@ -168,7 +168,7 @@ class Stage:
         """Start the witness; with ``rsa`` also one that knows RSA keys only."""
         for path, more in ((self.witness_file, []), (self.rsa_file, ["--rsa"]))[:2 if rsa else 1]:
             self.witnesses.append(subprocess.Popen(
-                [sys.executable, str(LAB / "judge"), "witness", "--out", str(path), *more]))
+                [sys.executable, str(LAB / "judge"), "witness", "--lab", str(self.lab_file), "--out", str(path), *more]))
             self.wait_for(path.exists, 10, "the witness's start")
 
     def stop_watching(self):
