@@ -37,6 +37,8 @@ def main(arguments):
     try:
         with machine.locked(PATIENCE):
             os.environ[machine.HELD] = "1"
+            # For what cannot ask machine.py: molecule's own configuration.
+            os.environ[machine.PLACE] = str(machine.BUILD)
             return held(command, down)
     except machine.LabError as error:
         machine.fail(error)
