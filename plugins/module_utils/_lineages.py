@@ -168,8 +168,10 @@ def standbys(units, used, make):
     found = []
     for unit in units:
         there = unit["standby"] if unit["standby"] not in used else ""
+        # In check mode there may be none yet, and the first would be the one to be served.
+        ahead = unit["other"] + ("" if unit["current"] else "-2")
         if there or make:
-            found.append({"lineage": there or unit["other"], "exists": bool(there), "algorithm": unit["algorithm"],
+            found.append({"lineage": there or ahead, "exists": bool(there), "algorithm": unit["algorithm"],
                           "replace": unit["replace"]})
     return found
 

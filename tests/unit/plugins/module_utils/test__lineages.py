@@ -245,6 +245,13 @@ def test_each_algorithm_has_a_standby():
     assert _lineages.standbys(found, [MX + "-2", MX + "-rsa-2"], False) == []
 
 
+def test_in_check_mode_the_standby_is_not_the_first_lineage():
+    """None is there yet, and the first will be the one to be served."""
+    none = units([], ["ecdsa", "rsa"])
+    assert [part["lineage"] for part in _lineages.parts(none, "current")] == [MX, MX + "-rsa"]
+    assert [part["lineage"] for part in _lineages.standbys(none, [], True)] == [MX + "-2", MX + "-rsa-2"]
+
+
 def test_what_comes_to_be_served_is_no_standby():
     """Published and not served yet: a key type that is being added."""
     found = units([lineage(MX, E1), lineage(MX + "-rsa", R1)], ["ecdsa", "rsa"], in_file=[E1], ours=[spki_record(R1)])
