@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 PERIOD = 0.5  # seconds between looks at one target
 GAP = 2.0  # a target not looked at for longer than this makes the verdict void
+# What a look says where TLS began and the connection ended: who cannot give TLS ends so, and who is being shut down.
+CUT_OFF = "connection ended in the handshake"
 
 
 class Look(NamedTuple):

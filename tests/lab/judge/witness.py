@@ -29,7 +29,7 @@ import dns.rcode
 import dns.rdatatype
 
 from .match import spki_sha256
-from .sightings import PERIOD
+from .sightings import CUT_OFF, PERIOD
 
 TIMEOUT = 1.0
 
@@ -90,6 +90,8 @@ def look_at_chain(name, address, context, port=25):
             sock.close()
             smtp.sock = smtp.file = None  # the dialogue ended with the TLS connection: no QUIT
             return chain, ""
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+        return [], f"{CUT_OFF}: {error}"
     except ssl.SSLError as error:
         return [], f"handshake failed: {error}"
     except (OSError, smtplib.SMTPException, socket.timeout) as error:

@@ -5,16 +5,18 @@
 """What a long time has seen, told by the witness's log and the senders': renewals, rekeys, changes of CA. Pure functions.
 
 A mail host that is being restarted answers nobody. Mail that finds nothing there is lost to the restart and not to DANE,
-so it is counted apart: only in the time of the restart, only for that host, and only where no connection came about.
+so it is counted apart: only in the time of the restart, only for that host, and only where no connection came about. And a
+handshake of the witness that a shutdown cuts off shows no chain, just as a host that does not answer.
 """
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import NamedTuple
 
 from . import match, verdict
-from .sightings import runs
+from .sightings import CUT_OFF, runs
 
 _NO_CONNECTION = re.compile(
     r"Connection refused|Connection timed out|No route to host|Host is unreachable|Connection reset by peer|"
@@ -71,14 +73,23 @@ def counts(evidence, host):
 
 
 class Years(verdict.Evidence):
-    """Evidence in which mail that met a host in its restart is no failure.
+    """Evidence in which mail and the witness met a host in its restart, and that is no failure and no exposure.
 
     :param evidence: verdict.Evidence. :param outages: list of Outage.
     """
 
     def __init__(self, evidence, outages):
-        super().__init__(evidence.sightings, evidence.senders, evidence.start, evidence.end, evidence.names, evidence.fetches)
+        sightings = copy.copy(evidence.sightings)
+        sightings.chains = {endpoint: [self._uncut(look, endpoint.host, outages) for look in looks]
+                            for endpoint, looks in sightings.chains.items()}
+        super().__init__(sightings, evidence.senders, evidence.start, evidence.end, evidence.names, evidence.fetches)
         self.outages = outages
+
+    @staticmethod
+    def _uncut(look, host, outages):
+        cut = look.detail.startswith(CUT_OFF) and any(
+            outage.host == host and outage.start <= look.after and look.before <= outage.end for outage in outages)
+        return look._replace(value=None) if cut else look
 
     def failures(self):
         return [failure for failure in super().failures() if not self._by_a_restart(failure)]

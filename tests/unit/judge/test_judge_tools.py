@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import socket
 import socketserver
 import ssl
 import sys
@@ -111,7 +112,7 @@ def chain_file(tmp_path):
     return path
 
 
-def mail_host(chain_file, offer=b"250-x\r\n250 STARTTLS\r\n", go=b"220 go\r\n"):
+def mail_host(chain_file, offer=b"250-x\r\n250 STARTTLS\r\n", go=b"220 go\r\n", killed=False):
     """As much of an SMTP server as STARTTLS needs."""
 
     class Handler(socketserver.StreamRequestHandler):
@@ -121,7 +122,12 @@ def mail_host(chain_file, offer=b"250-x\r\n250 STARTTLS\r\n", go=b"220 go\r\n"):
             self.wfile.write(offer)
             if self.rfile.readline().strip() == b"STARTTLS":
                 self.wfile.write(go)
-                if go.startswith(b"220"):
+                if killed:
+                    self.connection.recv(1)
+                    self.connection.shutdown(socket.SHUT_WR)
+                    while self.connection.recv(4096):
+                        pass
+                elif go.startswith(b"220"):
                     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                     context.load_cert_chain(chain_file)
                     context.wrap_socket(self.connection, server_side=True)
@@ -139,6 +145,12 @@ def test_the_witness_sees_the_whole_chain(chain_file):
 def test_no_tls_is_an_empty_chain(chain_file, how):
     with mail_host(chain_file, **how) as port:
         assert witness.look_at_chain("mx1.example.test", "127.0.0.1", witness._context(), port)[0] == []
+
+
+def test_a_handshake_that_is_cut_off_is_named_so(chain_file):
+    with mail_host(chain_file, killed=True) as port:
+        chain, detail = witness.look_at_chain("mx1.example.test", "127.0.0.1", witness._context(), port)
+    assert chain == [] and detail.startswith(sightings.CUT_OFF)
 
 
 def test_a_host_that_is_down_is_silent():

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from judge import years
+from judge import verdict, years
+from judge.sightings import CUT_OFF
 from worlds import START, World, certificate, stamp
 
 REFUSED = "connect to mx1.example.test[10.99.0.21]:25: Connection refused"
@@ -64,6 +65,27 @@ def test_mail_that_met_a_restart_is_counted_apart():
     {"reason": "TLSA lookup error for mx1.example.test:25"}], ids=["a mismatch", "before", "after", "another host", "DNS"])
 def test_every_other_failure_is_one(change):
     assert judged(**{"reason": REFUSED, **change}) == (1, 0)
+
+
+def exposed(detail, at=30.0, outage=("mx1", 25.0, 35.0)):
+    """Seconds of exposure of mx1 where the witness sees no chain at one moment, and says why."""
+    host, start, end = outage
+    evidence = World().evidence()
+    for endpoint in evidence.sightings.endpoints("mx1"):
+        evidence.sightings.chains[endpoint] = [
+            look._replace(value=(), detail=detail) if abs(look.before - START - at) < 0.5 else look
+            for look in evidence.sightings.chains[endpoint]]
+    return verdict.judge(years.Years(evidence, [years.Outage(host, START + start, START + end)]))["exposure"]
+
+
+def test_a_handshake_that_a_restart_cuts_off_shows_nothing():
+    assert exposed(CUT_OFF + ": EOF") == 0
+
+
+@pytest.mark.parametrize("change", [
+    {"detail": "STARTTLS not offered"}, {"at": 24.0}, {"at": 36.0}, {"outage": ("mx2", 25.0, 35.0)}])
+def test_no_chain_is_an_exposure_else(change):
+    assert exposed(**{"detail": CUT_OFF + ": EOF", **change}) > 0
 
 
 LEAST = {"renewals": 60, "rekeys": 4, "ca_changes": 2}
