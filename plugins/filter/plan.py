@@ -117,8 +117,8 @@ def lineage(result):
     ``3 1 1`` and ``3 1 2``, epoch)."""
     digests = {name: text.replace(":", "") for name, text in result["public_key_fingerprints"].items()}
     kind = result["type"].lower()
-    return {"lineage": result["item"]["item"], "spki": digests["sha256"], "spki512": digests["sha512"],
-            "algorithm": {"ecc": "ecdsa"}.get(kind, kind), "made": result["item"]["stat"]["mtime"]}
+    return {"lineage": result["item"]["name"], "spki": digests["sha256"], "spki512": digests["sha512"],
+            "algorithm": {"ecc": "ecdsa"}.get(kind, kind), "made": result["item"]["made"]}
 
 
 class FilterModule:
@@ -141,6 +141,7 @@ class FilterModule:
             "dane_read_options": read_options,
             "dane_lineage": lineage,
             "dane_lineage_names": _lineages.directories,
+            "dane_lineages_there": _lineages.there,
             "dane_served_types": _lineages.served,
             "dane_lineages": _lineages.of_algorithms,
             "dane_following": _lineages.following,

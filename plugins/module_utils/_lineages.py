@@ -102,6 +102,18 @@ def of_algorithms(keys, name, wanted, host):
     return found
 
 
+def there(names, found, directory):
+    """The lineages that have a key: ``{"name", "made"}`` for each, with the time at which its key was made (epoch; list).
+
+    :param names: of the lineages that may be there. :param found: a line for each file, ``<time> <path>``, with the time of
+        what a symbolic link leads to: certbot makes new links at each renewal, and only a new key is a new file.
+    :param directory: of the lineages.
+    """
+    times = {path: float(time) for time, _blank, path in (line.partition(" ") for line in found)}
+    paths = {name: f"{directory}/{name}/privkey.pem" for name in names}
+    return [{"name": name, "made": times[path]} for name, path in paths.items() if path in times]
+
+
 def _first(keys):
     return keys[0]["lineage"] if keys else ""
 

@@ -70,7 +70,7 @@ def test_only():
 
 @pytest.mark.parametrize("kind, algorithm", [("ECC", "ecdsa"), ("RSA", "rsa"), ("Ed25519", "ed25519")])
 def test_lineage(kind, algorithm):
-    result = {"item": {"item": "mail-2", "stat": {"mtime": 12.5}}, "type": kind, "public_key_fingerprints": {
+    result = {"item": {"name": "mail-2", "made": 12.5}, "type": kind, "public_key_fingerprints": {
         "md5": "00", "sha256": "ab:cd:01", "sha512": "ef:02"}}
     assert FILTERS["dane_lineage"](result) == {
         "lineage": "mail-2", "spki": "abcd01", "spki512": "ef02", "algorithm": algorithm, "made": 12.5}

@@ -679,7 +679,7 @@ def test_a_command_that_is_none(arguments, capsys):
 def installed_by_the_role(root):
     """The module names that the certbot role copies to a host."""
     tasks = (root / "roles" / "certbot" / "tasks" / "hook.yml").read_text(encoding="utf-8")
-    found = re.search(r"module_utils/\{\{ item \}\}\.py.*?\n  loop:\s+\[([^\]]+)\]", tasks, re.DOTALL)
+    found = re.search(r"\n    _dane_modules:\s+\[([^\]]+)\]", tasks)
     return set(found.group(1).replace(",", " ").split())
 
 

@@ -279,3 +279,10 @@ def test_the_files_of_a_chain_file():
     assert _lineages.chain_files(told, "/le/live")[1] == {
         "privatekey_path": f"/le/live/{MX}-rsa/privkey.pem", "certificate_path": f"/le/live/{MX}-rsa/cert.pem",
         "issuers": [f"/le/live/{MX}-rsa/chain.pem"]}
+
+
+def test_the_lineages_that_have_a_key():
+    found = ["1700000000.5000000000 /le/live/mail-2/privkey.pem", "1.0 /le/live/mail-2/cert.pem",
+             "2.0 /le/live/mail/cert.pem", "3.0 /le/live/mail-rsa/privkey.pem", "4.0 /le/renewal/mail.conf"]
+    assert _lineages.there(_lineages.directories("mail"), found, "/le/live") == [
+        {"name": "mail-2", "made": 1700000000.5}, {"name": "mail-rsa", "made": 3.0}]
