@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "lab"))
 
 import snapshot
+from mailhost import MailHost
 from scene import Stage
 
 # It is for molecule's own steps. testinfra reads the inventory by a command that would log it with all its secrets.
@@ -50,6 +51,28 @@ def mail_hosts(stage):
 
 
 @pytest.fixture(scope="session")
+def mail(lab, mail_hosts):
+    """The mail hosts with their administrators, by their short names (dict of MailHost)."""
+    return {short: MailHost(short, lab) for short in mail_hosts}
+
+
+@pytest.fixture(scope="module")
+def story():
+    """What the tests of a file leave to one another (dict)."""
+    return {}
+
+
+@pytest.fixture
+def in_order(request, story):
+    """For tests that are one story: after one that failed, it is another story."""
+    if story.get("failed"):
+        # The run has failed already: this only keeps one cause from being told nine times.
+        pytest.skip("an earlier test failed")
+    yield
+    story["failed"] = bool(request.session.testsfailed)
+
+
+@pytest.fixture(scope="session")
 def play(stage):
     """``play("rekey", "-e", "x=1", env={}, check=True, core="2.18", limit="mx1.example.test")``: run it as a user does.
 
@@ -71,6 +94,18 @@ def play(stage):
 def records(stage):
     """``records()``: the TLSA records of every mail host at every server address (see snapshot.tlsa_records)."""
     return lambda: snapshot.tlsa_records(stage.lab.names.values())
+
+
+@pytest.fixture(scope="session")
+def published(records):
+    """``published("mx1.example.test")``: the TLSA records of that name, the same on all servers (set of text)."""
+
+    def at(name):
+        found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{name}. ")}
+        assert len(found) == 1, f"{name}: {found}"
+        return set(next(iter(found)))
+
+    return at
 
 
 @pytest.fixture(scope="session")

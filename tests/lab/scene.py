@@ -30,6 +30,8 @@ from judge import timeline, verdict
 from judge.labfile import Lab
 
 HOLD_LIMIT = 600
+# Seconds of deliveries before what is judged, long enough for every cache to hold the RRset, and after it.
+BEFORE, AFTER = 11.0, 7.0
 READABLE = 20_000
 RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>ok=\d+.*)$", re.MULTILINE)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

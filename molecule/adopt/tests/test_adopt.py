@@ -18,12 +18,12 @@ import time
 import pytest
 import snapshot
 import yaml
+from scene import AFTER, BEFORE
 
 HERE = pathlib.Path(__file__).resolve().parent
 DOCUMENT = HERE.parents[2] / "docs" / "site-playbook.md"
 STALE = "3 1 1 " + "dead" * 16
 LIVE = "/etc/letsencrypt/live/mx1.example.test"
-BEFORE, AFTER = 11.0, 7.0
 HOST_VARS = {
     "mx1.example.test": {
         "postfix_main": {

