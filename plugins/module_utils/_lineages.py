@@ -80,7 +80,7 @@ def of_algorithms(keys, name, wanted, host):
         whose key is in the chain file, else one whose key is presented, else the first whose key was never retired, else
         empty; ``fresh``: one whose key was never served, else empty; ``standby``: one whose key was never served and is
         published, and is not the current one for want of another, else empty; ``other``: the one that takes turns with the
-        current one; ``replace``: whether that exists and gets another key.
+        current one; ``other_exists``: whether that exists and gets another key.
     """
     ledger = Ledger.from_dict(host["ledger"])
     presented = {chain.spki for chain in ledger.chains.presented()}
@@ -98,7 +98,7 @@ def of_algorithms(keys, name, wanted, host):
         standby = standby_lineage(mine, host)
         other = _other(name, algorithm, current, there, in_file, next(iter(ordered)))
         found.append({"algorithm": algorithm, "current": current, "fresh": fresh,
-                      "standby": "" if standby == current else standby, "other": other, "replace": other in there})
+                      "standby": "" if standby == current else standby, "other": other, "other_exists": other in there})
     return found
 
 
@@ -184,7 +184,7 @@ def standbys(units, used, make):
         ahead = unit["other"] + ("" if unit["current"] else "-2")
         if there or make:
             found.append({"lineage": there or ahead, "exists": bool(there), "algorithm": unit["algorithm"],
-                          "replace": unit["replace"]})
+                          "other_exists": unit["other_exists"]})
     return found
 
 

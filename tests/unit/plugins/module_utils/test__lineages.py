@@ -121,9 +121,9 @@ def test_what_nobody_can_make_is_not_kept():
 
 def test_two_take_turns():
     first = of("ecdsa", units([lineage(MX, E1)], ["ecdsa"], in_file=[E1]))
-    assert first == {"algorithm": "ecdsa", "current": MX, "fresh": "", "standby": "", "other": MX + "-2", "replace": False}
+    assert first == {"algorithm": "ecdsa", "current": MX, "fresh": "", "standby": "", "other": MX + "-2", "other_exists": False}
     second = of("ecdsa", units([lineage(MX, E1), lineage(MX + "-2", E2)], ["ecdsa"], in_file=[E2], retired=[E1]))
-    assert second == {"algorithm": "ecdsa", "current": MX + "-2", "fresh": "", "standby": "", "other": MX, "replace": True}
+    assert second == {"algorithm": "ecdsa", "current": MX + "-2", "fresh": "", "standby": "", "other": MX, "other_exists": True}
 
 
 def test_a_virgin_host_has_the_first_names_for_its_first_type():
@@ -139,7 +139,7 @@ def test_another_type_has_lineages_of_its_own(bare, more):
     added = units(keys, [kind, bare[0].algorithm], in_file=[bare[0]])
     assert [unit["algorithm"] for unit in added] == [bare[0].algorithm, kind], "in the order of the file"
     assert of(kind, added) == {
-        "algorithm": kind, "current": "", "fresh": "", "standby": "", "other": f"{MX}-{kind}", "replace": False}
+        "algorithm": kind, "current": "", "fresh": "", "standby": "", "other": f"{MX}-{kind}", "other_exists": False}
     keys += [lineage(f"{MX}-{kind}", more[0])]
     assert of(kind, units(keys, [kind], in_file=[bare[0]]))["current"] == f"{MX}-{kind}", "made, and not served yet"
     both = units(keys, [bare[0].algorithm, kind], in_file=[bare[0], more[0]])
@@ -161,7 +161,7 @@ def test_a_key_that_is_served_is_never_replaced():
     found = units(keys, ["ecdsa", "rsa"], in_file=[E1, R1])
     assert of("ecdsa", found)["other"] == MX + "-ecdsa" and of("rsa", found)["other"] == MX + "-rsa"
     unserved = of("ecdsa", units(keys, ["ecdsa"], in_file=[E1]))
-    assert (unserved["other"], unserved["replace"]) == (MX + "-2", True)
+    assert (unserved["other"], unserved["other_exists"]) == (MX + "-2", True)
     full = [lineage(MX + more, chain(more, algorithm="ecdsa")) for more in ("", "-2", "-ecdsa", "-ecdsa-2")]
     everywhere = [chain(more, algorithm="ecdsa") for more in ("", "-2", "-ecdsa", "-ecdsa-2")]
     with pytest.raises(_lineages.LineageError, match="all lineages of that name are served"):
@@ -178,7 +178,7 @@ def test_what_is_presented_or_retired_is_not_fresh():
 def test_a_key_that_was_removed_is_not_taken_up_again():
     keys = [lineage(MX, E1), lineage(MX + "-rsa", R1)]
     assert of("rsa", units(keys, ["ecdsa", "rsa"], in_file=[E1], retired=[R1])) == {
-        "algorithm": "rsa", "current": "", "fresh": "", "standby": "", "other": MX + "-rsa", "replace": True}
+        "algorithm": "rsa", "current": "", "fresh": "", "standby": "", "other": MX + "-rsa", "other_exists": True}
 
 
 # ---------------------------------------------------------------------------------------------------------------- a rekey
@@ -238,8 +238,8 @@ def test_each_algorithm_has_a_standby():
     one = units(OLDER, ["ecdsa", "rsa"], in_file=[E1, R1], ours=[spki_record(R2)])
     assert [unit["standby"] for unit in one] == ["", MX + "-rsa-2"]
     assert _lineages.standbys(found, [], True) == [
-        {"lineage": MX + "-2", "exists": True, "algorithm": "ecdsa", "replace": True},
-        {"lineage": MX + "-rsa-2", "exists": True, "algorithm": "rsa", "replace": True}]
+        {"lineage": MX + "-2", "exists": True, "algorithm": "ecdsa", "other_exists": True},
+        {"lineage": MX + "-rsa-2", "exists": True, "algorithm": "rsa", "other_exists": True}]
     assert [part["exists"] for part in _lineages.standbys(one, [], True)] == [False, True]
     assert [part["lineage"] for part in _lineages.standbys(one, [], False)] == [MX + "-rsa-2"]
     assert _lineages.standbys(found, [MX + "-2", MX + "-rsa-2"], False) == []
