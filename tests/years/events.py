@@ -66,6 +66,24 @@ def another_ca_under_records_on_the_issuer(year):
         year.must(one.issuer != before[host].issuer and one.key == before[host].key, f"{host} serves {one}")
 
 
+def issuers_that_alternate_at_random(year, times=6):
+    """The authority issues from one intermediate or the other, as it happens. Both are published, so the gate serves each."""
+    about, before = year.stage.about["acme"], year.served()
+    for _time in range(times):
+        year.acme = year.chance.choice((about["directory"], about["other_directory"]))
+        for host in year.mail:
+            said = " ".join(year.certonly(host, year.acme, "--reuse-key").text.split())
+            year.must("serves the renewed certificate" in said, f"{host}: certbot said {said[-1500:]}")
+            year.must(year.served()[host].key == before[host].key, f"{host} serves another key")
+    year.site(dane_acme_server=year.acme)
+
+
+def an_authority_that_begins_anew(year):
+    """The other authority has a new root and a new intermediate, and the certificates are to come from there."""
+    year.restart_the_other_authority()
+    another_ca_under_records_on_the_issuer(year)
+
+
 def _asked_elsewhere(year):
     about, before = year.stage.about["acme"], year.served()
     year.acme = about["other_directory"] if year.acme == about["directory"] else about["directory"]
@@ -139,7 +157,8 @@ class Plan(NamedTuple):
 
 LONG = Plan(
     (rekey_that_is_due, another_ca, reuse_key_is_dropped, reboots, rekey_by_runs_that_never_wait,
-     certonly_by_hand_with_a_new_key, records_on_the_issuer, another_ca_under_records_on_the_issuer, reboots, emergency),
-    least={"renewals": 60, "rekeys": 4, "ca_changes": 2}, season={"renewals": 3, "runs": 1})
+     certonly_by_hand_with_a_new_key, records_on_the_issuer, another_ca_under_records_on_the_issuer,
+     issuers_that_alternate_at_random, an_authority_that_begins_anew, reboots, emergency),
+    least={"renewals": 60, "rekeys": 4, "ca_changes": 3}, season={"renewals": 3, "runs": 1})
 SHORT = Plan(
     (another_ca, reboots), least={"renewals": 6, "rekeys": 0, "ca_changes": 1}, season={"renewals": 1, "runs": 0})

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ import events
 from judge import verdict, years
 from machine import LabError
 from scene import Failed, Scene, lab
-from year import CERTIFICATE_SECONDS, Year
+from year import CERTIFICATE_SECONDS, Year, listens
 
 # Deliveries after the last event, and before the first.
 AFTER, BEFORE = 6.0, 11.0
@@ -78,15 +77,6 @@ def certificates_of_minutes(stage):
     lab("exec", "acme", "sh", "-ec", f"sed -i '{edit}' /etc/pebble/*.json; systemctl restart pebble@1 pebble@2")
     for port in (14000, 14001):
         stage.wait_for(lambda port=port: listens(stage.about["hosts"]["acme"]["ipv4"], port), 30, "an ACME server")
-
-
-def listens(address, port):
-    """Whether somebody accepts connections there."""
-    try:
-        with socket.create_connection((address, port), timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 def counted(stage, year, start):

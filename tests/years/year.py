@@ -11,10 +11,14 @@ failed, either: a run of the schedule that fails is a failure.
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import random
 import shlex
+import socket
 import subprocess
 import time
+import urllib.parse
 from typing import NamedTuple
 
 import containers
@@ -24,6 +28,7 @@ import snapshot
 from judge import years
 from mailhost import MailHost
 
+SEED = int(os.environ.get("DANE_SEED") or random.SystemRandom().randrange(10**6))
 CERTIFICATE_SECONDS = 600
 # How long certbot's timer and that of the daily look wait after they have run (seconds).
 CERTBOT_PAUSE, LOOK_PAUSE = 20, 60
@@ -79,6 +84,15 @@ while systemctl show -P ActiveState certbot.service | grep -q activating; do sle
 """
 
 
+def listens(address, port):
+    """Whether somebody accepts connections there."""
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
 class Served(NamedTuple):
     """What a mail host serves, by its chain file."""
 
@@ -101,6 +115,8 @@ class Year:
         self.runs = 0
         self.turn = 0
         self.acme = stage.about["acme"]["directory"]
+        self.chance = random.Random(SEED)
+        stage.say(f"seed {SEED}")
 
     # ---- the controller
 
@@ -188,6 +204,16 @@ class Year:
                             f"mail to {host} after its restart")
         self.outages.append(years.Outage(host, began, time.time()))
         self.stage.say(f"{host} is back, {time.time() - began:.0f} s later")
+
+    def restart_the_other_authority(self):
+        """The ACME server that issued nothing that is served. Pebble then has another root, and knows no account."""
+        about = self.stage.about["acme"]
+        number, url = (2, about["other_directory"]) if self.acme == about["directory"] else (1, about["directory"])
+        parts = urllib.parse.urlsplit(url)
+        scene.lab("exec", "acme", "systemctl", "restart", f"pebble@{number}")
+        self.stage.wait_for(lambda: listens(self.stage.about["hosts"]["acme"]["ipv4"], parts.port), 30, "an ACME server")
+        for host in self.mail:
+            self._execute(host, f"rm -rf /etc/letsencrypt/accounts/{parts.netloc}")
 
     # ---- time that passes
 
