@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import yaml
@@ -17,6 +18,7 @@ from ansible_collections.mailops.dane.plugins.module_utils import (
     _lineages,
     _notify,
     _plan,
+    _standby_key,
 )
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
 
@@ -86,6 +88,43 @@ def issuer_pool(paths):
     return sorted(found)
 
 
+def standby_recipients(path):
+    """The certificates in a PEM file on the controller that standby keys are encrypted to (list of PEM text); none without a
+    path. Whether they are in force is looked at where a key is made: until then the old one serves.
+
+    :raises ChainError: a file that cannot be read, or a certificate that nothing can be encrypted to.
+    """
+    if not path:
+        return []
+    if not _chain.HAS_CRYPTOGRAPHY:
+        raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as stream:
+            return [one.pem() for one in _standby_key.load_recipients(stream.read(), path)]
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}; expected a PEM file on the "
+                         "controller, by its whole path") from exc
+
+
+def impossible_store(store, method, records, key_types, export, recipient):
+    """See ``_plan.impossible_store``; and there have to be recipients."""
+    try:
+        # What is wrong with these is said elsewhere.
+        wanted = _plan.combinations(records)
+    except DaneError:
+        return []
+    found = _plan.impossible_store(store, method, wanted, key_types, export)
+    if store != _plan.OFFLINE:
+        return found
+    try:
+        if not standby_recipients(recipient):
+            found.append("dane_standby_recipient: Cannot encrypt the standby key to nobody: expected a PEM file on the "
+                         "controller with the certificate of whoever keeps it")
+    except DaneError as exc:
+        found.append(f"dane_standby_recipient: {exc.message}")
+    return found
+
+
 def impossible_options(records, base_domains, services, pool=()):
     """See ``_plan.impossible_options``; and the files of the pool have to be issuers."""
     found = _plan.impossible_options(records, base_domains, services, pool)
@@ -149,6 +188,10 @@ class FilterModule:
             "dane_chain_files": _lineages.chain_files,
             "dane_standbys": _lineages.standbys,
             "dane_impossible_types": _lineages.impossible_types,
+            "dane_impossible_store": impossible_store,
+            "dane_standby_recipients": standby_recipients,
+            "dane_used_keys": _plan.used_keys,
+            "dane_not_exported": _plan.not_exported,
             "dane_only": only,
             "dane_problems": _plan.problems,
             "dane_owners": _plan.owners,

@@ -132,7 +132,7 @@ class PrivateKey:
         self.pem = pem
         self.spki = spki
         self.label = label
-        self.algorithm = _key_algorithm(spki)
+        self.algorithm = key_algorithm(spki)
 
     def __repr__(self):
         return f"<PrivateKey {self.algorithm} spki sha256={hashlib.sha256(self.spki).hexdigest()}>"
@@ -157,7 +157,7 @@ class Certificate:
             fields = [field for field in _elements(body.content) if field.tag != 0xA0]
             self.spki = fields[5].raw
             self.algorithms_agree = fields[1].raw == self.signature_algorithm.raw
-            self.algorithm = _key_algorithm(self.spki)
+            self.algorithm = key_algorithm(self.spki)
             self.not_before = _epoch(self.x509, "not_valid_before")
             self.not_after = _epoch(self.x509, "not_valid_after")
             self.subject = self.x509.subject.rfc4514_string()
@@ -457,7 +457,7 @@ def _load_key(kind, body, block, label):
         # Never the library's own words or its traceback here: this is key material.
         raise ChainError(f"Cannot read the private key in {label!r}: it is garbled, or of a kind that is not "
                          "supported; try 'openssl pkey -noout -in FILE'") from None
-    if _key_algorithm(spki) not in ("rsa", "ecdsa", "ed25519", "ed448"):
+    if key_algorithm(spki) not in ("rsa", "ecdsa", "ed25519", "ed448"):
         raise ChainError(f"Cannot use the private key in {label!r}: TLS servers need an RSA, ECDSA, Ed25519 or "
                          "Ed448 key")
     return PrivateKey(block, spki, label)
@@ -970,7 +970,7 @@ def _elements(data):
     return found
 
 
-def _key_algorithm(spki):
+def key_algorithm(spki):
     """Name of the key algorithm, or the object identifier in hex where it has none."""
     identifier = _elements(_elements(_elements(spki)[0].content)[0].content)[0].content.hex()
     return _KEY_ALGORITHMS.get(identifier, identifier)

@@ -40,6 +40,8 @@ MOST_ISSUERS = 4
 
 # The kind of an operation that trusts no key that lay on the host before it began.
 COMPROMISE = "compromise"
+# Where a standby key may be kept, other than on its host.
+OFFLINE = "offline"
 
 
 class PlanError(DaneError):
@@ -134,11 +136,24 @@ def warning(hosts, decision, reason):
         wait = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
         told.append(
             f"{host['host']}: key {' and '.join(spki[:16] for spki in file_spkis(host)) or 'unknown'} is compromised, and so "
-            "is every key that lies ready on the host. A new one is made, and it is served as soon as its record is in every "
-            f"cache: {wait} after the last server has it at the earliest. Until then the compromised key is "
+            f"is every key that lies ready on the host. {_successor(host)}, and it is served as soon as its record is in every "
+            f"cache: {wait} after the last server has it at the earliest{_offline_words(host)}. Until then the compromised "
+            "key is "
             "served, because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
             f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
     return sorted(told)
+
+
+def _successor(host):
+    return "That in dane_csr_privatekey takes its place" if host.get("key_given") else "A new one is made"
+
+
+def _offline_words(host):
+    if host.get("standby_store") != OFFLINE:
+        return ""
+    if host.get("key_given"):
+        return ", or at once if it is the standby key that was kept offline"
+    return " (the standby key that is kept offline needs no wait: bring it by dane_csr_privatekey)"
 
 
 def until(host):
@@ -157,15 +172,56 @@ def standby_lineage(keys, host):
 
     :param keys: the lineages that exist: ``{"lineage", "spki", "spki512", "made"}``.
     """
-    ledger = Ledger.from_dict(host["ledger"])
-    published = {(record.combination, record.data) for owner in host["owners"] for records in (
-        ledger.published_at(owner), *(version.records for version in ledger.name(owner).served())) for record in records}
-    used = ledger.retired | {chain.spki for chain in ledger.chains.presented()} | set(file_spkis(host))
+    published, used = _published(host), used_keys(host)
     for key in keys:
-        on_key = {(Combination(DANE_EE, SPKI, 1), key["spki"]), (Combination(DANE_EE, SPKI, 2), key["spki512"])}
+        on_key = {Record(DANE_EE, SPKI, 1, key["spki"]), Record(DANE_EE, SPKI, 2, key["spki512"])}
         if key["spki"] not in used and on_key & published:
             return key["lineage"]
     return ""
+
+
+def _published(host):
+    ledger = Ledger.from_dict(host["ledger"])
+    return {record for owner in host["owners"] for records in (
+        ledger.published_at(owner), *(version.records for version in ledger.name(owner).served())) for record in records}
+
+
+def used_keys(host):
+    """The keys that are no standby: they are, or were, served by a host, or never will be (sorted list of digests)."""
+    ledger = Ledger.from_dict(host["ledger"])
+    return sorted(ledger.retired | {chain.spki for chain in ledger.chains.presented()} | set(file_spkis(host)))
+
+
+def not_exported(kept, host):
+    """Of the standby keys that are kept elsewhere, those that may not have got there yet: no record of them is published,
+    which comes after. What its keeper has put away later is not fetched once more.
+
+    :param kept: what the module standby_key returns (list of dict). :returns: those of them.
+    """
+    published = _published(host)
+    return [key for key in kept if not Chain.from_dict(key["chain"]).matches & published]
+
+
+def impossible_store(store, method, combinations_wanted, key_types, export):
+    """One sentence for everything that stands in the way of ``dane_standby_store`` (list of str).
+
+    :param store: the option. :param method: ``dane_certbot_method``. :param combinations_wanted: ``dane_records`` (list of
+        text, checked). :param key_types: ``dane_key_types``. :param export: ``dane_standby_export``.
+    """
+    if store != OFFLINE:
+        return []
+    found = []
+    if method != "csr":
+        found.append("certbot takes no key that it has not made into a lineage of its own, so the key could never be used: "
+                     "expected dane_certbot_method: csr")
+    if not any(Combination.parse(text).usage == DANE_EE for text in combinations_wanted):
+        found.append("records on issuers wait for no key: expected 3 1 1 in dane_records, or dane_standby: false")
+    if len(key_types) > 1:
+        found.append(f"found {' and '.join(map(str, key_types))} in dane_key_types, expected one: one key can be brought back")
+    if not re.match("[/~]", str(export)):
+        found.append(f"found {str(export)!r:.100} in dane_standby_export, expected a directory on the controller by its whole "
+                     "path: where the host cannot lose the key")
+    return [f"dane_standby_store: Cannot keep a standby key offline: {problem}" for problem in found]
 
 
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}

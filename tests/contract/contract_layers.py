@@ -14,7 +14,7 @@ import sys
 LAYERS = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
     "_lineages", "_certbot", "_facts", "_dns", "_update", "_wait", "_csr", "_probe", "_pkix", "_gate", "_age", "_options",
-    "_notify", "_host",
+    "_notify", "_standby_key", "_host",
 )
 PURE = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
@@ -26,7 +26,7 @@ STANDARD_LIBRARY_ONLY = tuple(layer for layer in PURE if layer != "_chain")
 # _host leads there too: the role installs dnspython on the host with it, and it does without when there is no answer.
 CONTROLLER = ("_dns", "_update", "_wait", "_host")
 # Of other packages, who may use what.
-THIRD_PARTY = {"dns": ("_dns", "_update"), "cryptography": ("_chain", "_probe", "_gate")}
+THIRD_PARTY = {"dns": ("_dns", "_update"), "cryptography": ("_chain", "_probe", "_gate", "_standby_key")}
 # Ways to the world outside: files, processes, the network, clocks, chance.
 IMPURE = {
     "ansible", "asyncio", "fcntl", "glob", "http", "multiprocessing", "os", "pathlib", "random", "secrets", "select",

@@ -16,7 +16,7 @@ import subprocess
 
 import pki
 import pytest
-from ansible_collections.mailops.dane.plugins.module_utils import _chain
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _standby_key
 from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -263,3 +263,45 @@ def test_der_that_is_none(noise):
     except ValueError:
         return
     assert b"".join(one.raw for one in _chain._elements(noise)) == noise
+
+
+# ----------------------------------------------------------------------------------- a standby key that is kept elsewhere
+
+OPERATORS = {kind: pki.issue("operator", kind=kind, private=pki.key(f"operator of bad PEM {kind}", kind), extended=None,
+                             usage=("key_encipherment", "key_agreement")) for kind in ("rsa", "ecdsa")}
+STANDBY = _standby_key.file_text(
+    pki.NAME, pki.spki(LEAF.key), "-----BEGIN CMS-----\n" + "QUJD\n" * 9 + "-----END CMS-----\n",
+    _chain.load_certificates(OPERATORS["rsa"].pem, "x.pem"))
+
+
+@st.composite
+def standby_files(draw):
+    """The file of a standby key, mangled; or with another public key, mutated, in it."""
+    if draw(st.booleans()):
+        return mangle(draw, STANDBY)
+    body = draw(mutated(pki.spki(draw(st.sampled_from((LEAF, RSA))).key)))
+    public = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(body).decode()}\n-----END PUBLIC KEY-----\n"
+    return public + STANDBY.partition("-----END PUBLIC KEY-----\n")[2]
+
+
+@given(standby_files())
+def test_the_file_of_a_standby_key_is_read_right_or_refused(text):
+    key = refusal_or(_standby_key.read, text, "x.pem")
+    if key is None:
+        return
+    (body,) = re.findall("-----BEGIN PUBLIC KEY-----([^-]*)-----END", text)
+    spki = base64.b64decode("".join(body.split()))
+    assert key.spki == hashlib.sha256(spki).hexdigest() and Record(3, 1, 1, key.spki) in key.matches
+    serialization.load_der_public_key(spki)
+    json.dumps(key.to_dict())
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+@given(data=st.data())
+@examples(40)
+def test_a_key_is_encrypted_to_a_mutated_recipient_or_it_is_refused(kind, data):
+    text = pem(data.draw(mutated(OPERATORS[kind].der)))
+    found = refusal_or(_standby_key.load_recipients, text, "x.pem", data.draw(st.sampled_from((None, pki.NOW))))
+    if found is not None:
+        message = refusal_or(_standby_key.encrypt, b"secret", found)
+        assert message is None or "secret" not in message

@@ -101,3 +101,36 @@ def test_files_that_hold_no_issuer_are_named_with_the_option(tmp_path):
         (said,) = FILTERS["dane_impossible_options"](["2 1 1"], ["mx1.example.test"], [service], [str(tmp_path / name)])
         assert said.startswith("dane_issuer_pool: Cannot") and name in said and words in said
     assert FILTERS["dane_impossible_options"](["2 1 1"], ["mx1.example.test"], [service]) == []
+
+
+STORE = {"store": "offline", "method": "csr", "records": ["3 1 1"], "key_types": [], "export": "/srv/keys"}
+
+
+def test_recipients_of_standby_keys_are_read_from_a_file(tmp_path, monkeypatch):
+    one, two = (pki.issue(name, kind=kind, usage=None, extended=None) for name, kind in (("one", "rsa"), ("two", "ecdsa")))
+    path = tmp_path / "operators.pem"
+    path.write_text(f"Who keeps them\n{one.pem}{one.key_pem}{two.pem}")
+    assert FILTERS["dane_standby_recipients"](str(path)) == [one.pem, two.pem], "and never a key"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert FILTERS["dane_standby_recipients"]("~/operators.pem") == [one.pem, two.pem]
+    assert FILTERS["dane_standby_recipients"]("") == []
+    assert FILTERS["dane_impossible_store"](**STORE, recipient=str(path)) == []
+
+
+def test_what_stands_in_the_way_of_a_standby_key_offline_is_named_with_its_option(tmp_path, monkeypatch):
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "signs.pem").write_text(pki.issue("signs", kind="rsa", usage=("digital_signature",)).pem)
+    (tmp_path / "binary.pem").write_bytes(b"\x30\x82\xff")
+    for name, words in (("empty.pem", "found no certificate"), ("signs.pem", "its key usage lacks keyEncipherment"),
+                        ("none.pem", "No such file"), ("binary.pem", "expected a PEM file")):
+        (said,) = FILTERS["dane_impossible_store"](**STORE, recipient=str(tmp_path / name))
+        assert said.startswith("dane_standby_recipient: Cannot") and name in said and words in said
+        assert FILTERS["dane_impossible_store"](**{**STORE, "store": "host"}, recipient=str(tmp_path / name)) == []
+    (said,) = FILTERS["dane_impossible_store"](**STORE, recipient="")
+    assert said.startswith("dane_standby_recipient: Cannot encrypt the standby key to nobody")
+    assert len(FILTERS["dane_impossible_store"](**{**STORE, "method": "lineage"}, recipient="")) == 2
+    # That is said of dane_records.
+    assert FILTERS["dane_impossible_store"](**{**STORE, "records": ["3 0 1"]}, recipient="") == []
+    monkeypatch.setattr(plan._chain, "HAS_CRYPTOGRAPHY", False)
+    (said,) = FILTERS["dane_impossible_store"](**STORE, recipient="/x")
+    assert "no cryptography beside this Ansible" in said

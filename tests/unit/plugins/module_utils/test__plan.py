@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _plan
 from ansible_collections.mailops.dane.plugins.module_utils._errors import LedgerError, RecordError
@@ -450,6 +452,95 @@ def test_the_standby_of_a_host_that_takes_no_part_stays_at_a_name_that_it_shares
     busy = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=A)
     assert _plan.withdraw([busy, idle], T0)["records"] == []
     assert rdata(_plan.withdraw([busy, {**idle, "standby": None}], T0)) == texts(record("B"))
+
+
+# ---------------------------------------------------------------------------------- a standby key that is kept elsewhere
+
+
+def elsewhere(of):
+    """What the module standby_key says of a key: there is no certificate yet."""
+    told = {"id": of.spki, "spki": of.spki, "algorithm": of.algorithm, "issuer_records": [],
+            "matches": sorted(str(one) for one in of.matches if (one.usage, one.selector) == (3, 1))}
+    return {"path": f"/standby/{of.spki[:16]}", "algorithm": of.algorithm, "spki": of.spki, "chain": told}
+
+
+def test_the_record_of_a_key_that_is_kept_elsewhere_is_that_of_a_standby():
+    more = {"standby": elsewhere(B)["chain"], "combinations": ["3 1 1", "3 1 2"]}
+    assert rdata(_plan.publish([host(1, A, candidate=A, **more)], T0)) == texts(
+        record("A"), record("A", "3 1 2"), record("B"), record("B", "3 1 2"))
+    mixed = {**more, "combinations": ["3 1 1", "2 1 1"]}
+    one = host(1, A, served=[version(record("A"), record("ca", "2 1 1"))], **mixed)
+    assert rdata(_plan.publish([one], T0)) == texts(record("A"), record("B"))
+    there = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=A, standby=elsewhere(B)["chain"])
+    assert _plan.withdraw([there], T0)["records"] == [] == _plan.publish([there], T0)["records"]
+    assert rdata(_plan.withdraw([{**there, "standby": None}], T0)) == texts(record("B"))
+
+
+def test_it_stays_published_while_another_key_takes_its_turn():
+    """A rekey to C by whoever does not have the standby key B at hand."""
+    everything = [version(*map(record, "ABC"))]
+    ours = [record("A"), record("B"), record("C")]
+    one = host(1, C, served=everything, ours=ours, candidate=C, operation=C, standby=elsewhere(B)["chain"])
+    assert rdata(_plan.withdraw([one], T0)) == texts(record("A"))
+
+
+def test_when_it_is_served_after_a_compromise_nothing_is_left_to_publish():
+    """And what goes is the burnt key's record alone."""
+    before = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=B, operation=B,
+                  standby=elsewhere(B)["chain"])
+    assert _plan.publish([before], T0)["records"] == []
+    now = host(1, B, served=[BOTH], ours=[record("A"), record("B")], candidate=B, operation=B,
+               standby=elsewhere(B)["chain"])
+    assert rdata(_plan.withdraw([now], T0)) == texts(record("A"))
+
+
+def test_what_was_or_is_served_is_no_standby():
+    one = host(1, A, file_keys=[{"spki": C.spki, "algorithm": "ecdsa"}])
+    one["ledger"]["retired"] = [D.spki]
+    assert _plan.used_keys(one) == sorted([A.spki, C.spki, D.spki])
+
+
+def test_it_is_fetched_until_its_record_is_published():
+    kept = [elsewhere(B), elsewhere(C)]
+    assert _plan.not_exported(kept, host(1, A)) == kept
+    assert _plan.not_exported(kept, host(1, A, served=[BOTH])) == kept[1:], "the ledger was lost"
+    assert _plan.not_exported(kept, host(1, A, ours=[record("C", "3 1 2")])) == kept[:1]
+    assert _plan.not_exported([], host(1, A)) == []
+
+
+def test_a_compromise_says_what_a_key_that_is_kept_elsewhere_saves():
+    one = enabled(1)
+    plain = _plan.warning([one], {"mx1": "new"}, "compromise")[0]
+    assert "A new one is made, and it is served" in plain and "offline" not in plain
+    reminded = _plan.warning([{**one, "standby_store": "offline"}], {"mx1": "new"}, "compromise")[0]
+    assert "A new one is made" in reminded and "kept offline needs no wait: bring it by dane_csr_privatekey)" in reminded
+    brought = _plan.warning([{**one, "standby_store": "offline", "key_given": True}], {"mx1": "new"}, "compromise")[0]
+    assert "That in dane_csr_privatekey takes its place" in brought and ", or at once if it is the standby key" in brought
+    given = _plan.warning([{**one, "key_given": True}], {"mx1": "new"}, "compromise")[0]
+    assert "That in dane_csr_privatekey takes its place" in given and "offline" not in given
+
+
+STORE = {"store": "offline", "method": "csr", "combinations_wanted": ["3 1 1"], "key_types": [], "export": "/srv/keys"}
+
+
+def test_where_a_standby_key_can_be_kept_offline():
+    assert _plan.impossible_store(**STORE) == []
+    for possible in ({"key_types": ["rsa"]}, {"export": "~/keys"}, {"combinations_wanted": ["2 1 1", "3 1 2"]}):
+        assert _plan.impossible_store(**{**STORE, **possible}) == []
+    wrong = {"method": "lineage", "combinations_wanted": ["2 1 1"], "key_types": ["rsa", "ecdsa"], "export": ""}
+    assert _plan.impossible_store(**{**STORE, **wrong, "store": "host"}) == []
+
+
+@pytest.mark.parametrize("wrong, said", [
+    ({"method": "lineage"}, "certbot takes no key that it has not made into a lineage of its own.*dane_certbot_method: csr"),
+    ({"combinations_wanted": ["2 1 1", "2 0 1"]}, "records on issuers wait for no key.*dane_standby: false"),
+    ({"key_types": ["rsa", "ecdsa"]}, "found rsa and ecdsa in dane_key_types, expected one"),
+    ({"export": "keys"}, "found 'keys' in dane_standby_export, expected a directory"),
+    ({"export": ""}, "found '' in dane_standby_export, expected a directory"),
+])
+def test_where_it_cannot(wrong, said):
+    (told,) = _plan.impossible_store(**{**STORE, **wrong})
+    assert re.match(f"dane_standby_store: Cannot keep a standby key offline: {said}", told)
 
 
 def test_after_a_compromise_the_records_of_both_keys_go_at_once():
