@@ -33,7 +33,8 @@ ALGORITHMS = ("ecdsa", "rsa")
 RSA_BITS = 2048
 SECONDS = 60
 SUFFIX = ".cms.pem"
-# Every openssl, LibreSSL and gpgsm decrypts it. It does not show tampering; the digest of the key that comes out does.
+# Authenticated encryption came with OpenSSL 3.0, and Debian 11, or the operator, may have less. This does not show
+# tampering, but the digest of the key that comes out does, and that is published.
 CIPHER = "-aes-256-cbc"
 HEADER = """\
 Standby key of {name} ({algorithm}), SHA-256 of the public key:
