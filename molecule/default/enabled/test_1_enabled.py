@@ -104,8 +104,11 @@ def test_a_check_run_changes_nothing(play, everything, playbook):
             assert f"_25._tcp.{name}. 10 IN TLSA 3 1 1 <key to be made on {name}>" in played.output
 
 
-def test_with_the_oldest_core_nothing_differs_and_the_gate_works(play, everything, mail):
+def test_with_the_oldest_core_nothing_differs_and_the_gate_works(play, zone_hash, file_hashes, mail):
     """Templates make other types there: what the gate reads has to be the same, to the byte."""
+    def everything():
+        return zone_hash(), {(host, path): about for host in mail for path, about in file_hashes(host).items()
+                             if not path.startswith("/var/lib/mailops-dane")}
     before = everything()
     played = play("enable", core="2.18")
     assert set(played.changed.values()) == {0}
