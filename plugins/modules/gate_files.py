@@ -95,8 +95,8 @@ def install(module):
     late = [path for path, content in files.items() if before[path] != content]
     if not module.check_mode:
         write(module, {path: files[path] for path in late})
-    changed = [path for path in files
-               if path in late and module.check_mode or attributes(module, path) or path in late]
+    wrong = [path for path in files if attributes(module, path)]
+    changed = [path for path in files if path in late + wrong]
     return {"changed": bool(changed), "changed_files": changed, "diff": [
         {"before_header": path, "after_header": path, "before": text(before[path]), "after": text(files[path])}
         for path in late]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import tempfile
 from unittest import mock
 
 import pytest
@@ -89,13 +90,19 @@ def test_a_file_of_somebody_else_becomes_ours(place, run):
     assert (os.stat(place / "one").st_uid, os.stat(place / "one").st_gid) == (os.geteuid(), os.getegid())
 
 
-def test_no_file_is_replaced_before_all_are_written(place, run):
+def test_no_file_is_replaced_before_all_are_written(place, run, monkeypatch):
     """What stands in the way of the second leaves the first as it is."""
     (place / "one").write_text("1\n")
-    (place / "wall").write_text("")
-    result = run({f"{place}/one": "one\n", f"{place}/wall/two": "2\n"})
-    assert result["failed"] and result["msg"].startswith("Cannot") and f"{place}/wall/two" in result["msg"]
+    staged = [tempfile.mkstemp(prefix=".gate-", dir=place), OSError(28, "No space left on device")]
+    monkeypatch.setattr(gate_files.tempfile, "mkstemp", mock.Mock(side_effect=staged))
+    result = run({f"{place}/one": "one\n", f"{place}/two": "2\n"})
+    assert result["msg"] == f"Cannot install '{place}/two': No space left on device; nothing was changed"
     assert (place / "one").read_text() == "1\n" and not leftovers(place)
+
+
+def test_what_cannot_be_read_is_named(place, run):
+    (place / "wall").write_text("")
+    assert run({f"{place}/wall/two": "2\n"})["msg"] == f"Cannot read '{place}/wall/two': Not a directory"
 
 
 def test_a_full_disk_leaves_everything_as_it_was(place, run, monkeypatch):
