@@ -212,6 +212,20 @@ def included_run_once_findings(document, included, shared=frozenset()):
     return findings
 
 
+# --- loops of includes ---------------------------------------------------------------------------------------------
+
+def include_loop_findings(document):
+    """Loops over include_tasks whose items differ from host to host: Ansible then serves one host after the other."""
+    findings = []
+    for task in all_tasks(document):
+        if task.module("include_tasks", "include_role") and "loop" in task.body:
+            label = (task.body.get("loop_control") or {}).get("label")
+            if not str(task.body["loop"]).startswith("{{ range(") or label:
+                findings.append(f"{task.name!r} includes tasks for {label or task.body['loop']}: loop over range(), or one "
+                                "host has to wait for the other")
+    return findings
+
+
 # --- delegated DNS work --------------------------------------------------------------------------------------------
 
 def delegation_findings(document):

@@ -107,6 +107,7 @@ def test_delegated_dns_work_states_user_and_interpreter(name):
 def test_errors_stop_a_run_and_plays_meet_the_right_hosts(name):
     document = _yaml(name)
     _none(contract_ansible.error_findings(document))
+    _none(contract_ansible.include_loop_findings(document))
     if contract_ansible.is_playbook(document):
         _none(contract_ansible.hosts_findings(document))
 

@@ -226,6 +226,19 @@ def test_delegation_of_other_work_and_blocks():
     assert rules.delegation_findings(rules.load(block)) == []
 
 
+# --- loops of includes ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("loop, control, expected", [
+    ('"{{ range(mine | length) | list }}"', "{loop_var: number}", 0),
+    ('"{{ mine }}"', "{loop_var: number}", 1),
+    ('"{{ range(mine | length) | list }}"', "{loop_var: number, label: '{{ mine[number].name }}'}", 1),
+])
+def test_loops_of_includes(loop, control, expected):
+    text = f"- name: t\n  include_tasks: x.yml\n  loop: {loop}\n  loop_control: {control}\n"
+    assert len(rules.include_loop_findings(rules.load(text))) == expected
+    assert rules.include_loop_findings(rules.load(text.replace("include_tasks: x.yml", "command: x"))) == []
+
+
 # --- plays, errors -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("hosts, expected", [
