@@ -170,6 +170,7 @@ class FilterModule:
             "dane_withdraw": withdraw,
             "dane_absent": absent,
             "dane_agreed": _plan.agreed,
+            "dane_soon": _plan.soon,
             "dane_views": views,
             "dane_linger_seconds": linger_seconds,
             "dane_memories": _plan.memories,

@@ -156,6 +156,19 @@ def _offline_words(host):
     return " (the standby key that is kept offline needs no wait: bring it by dane_csr_privatekey)"
 
 
+# A view of the DNS is good for a minute; this leaves time to ask again.
+SOON = 30
+
+
+def soon(result, now):
+    """Whether a deployment was refused for no more than ``SOON`` seconds (bool): then it is worth asking again.
+
+    :param result: of the module chain_deploy. :param now: epoch seconds.
+    """
+    safe_at = (result.get("answer") or {}).get("safe_at")
+    return bool(result.get("failed")) and safe_at is not None and safe_at <= now + SOON
+
+
 def until(host):
     """When the last signature ends that was seen over the records of a host (UTC, ``2026-12-31 23:59``; str)."""
     ends = host.get("replay_until")

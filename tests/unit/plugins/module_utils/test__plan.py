@@ -1026,3 +1026,16 @@ def test_options_that_cannot_be_used_are_all_named():
     assert names.startswith("dane_names, dane_services: Cannot") and "no host" in names
     (pool,) = _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service], ["issuer.pem"])
     assert pool.startswith("dane_issuer_pool: Cannot publish issuers ahead: dane_records has no combination on an issuer")
+
+
+@pytest.mark.parametrize("result, expected", [
+    ({"failed": True, "answer": {"yes": False, "safe_at": T0 + 1.5}}, True),
+    ({"failed": True, "answer": {"yes": False, "safe_at": T0 - 1}}, True),
+    ({"failed": True, "answer": {"yes": False, "safe_at": T0 + 31}}, False),
+    ({"failed": True, "answer": {"yes": False, "safe_at": None}}, False),
+    ({"failed": True, "msg": "postfix refuses its configuration"}, False),
+    ({"failed": False, "answer": {"yes": True, "safe_at": T0 + 1}}, False),
+    ({"answer": {"yes": True, "safe_at": None}}, False),
+])
+def test_what_is_refused_for_a_moment_is_asked_again(result, expected):
+    assert _plan.soon(result, T0) is expected
