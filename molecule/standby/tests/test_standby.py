@@ -105,13 +105,13 @@ def test_both_records_are_there_from_the_start(stage, mail, published):
 
 def test_a_renewal_of_the_standby_serves_nothing(mail, published):
     for host in mail.values():
-        before, keys = host.untouched(), lineages(host)
+        before, there = host.untouched(), lineages(host)
         said = host.renew("--cert-name", f"{host.host.name}-2")
         assert said.code == 0 and "has another key than the one that is served: nothing to do before a rekey" in said.text
-        assert host.untouched() == before and lineages(host) == keys
+        assert host.untouched() == before and lineages(host) == there
         said = host.renew("--cert-name", host.host.name)
         assert said.code == 0 and "serves the renewed certificate" in said.text
-        assert host.served().spki == before[1].spki and lineages(host) == keys
+        assert host.served().spki == before[1].spki and lineages(host) == there
         assert len(keys(published, host)) == 2
 
 
