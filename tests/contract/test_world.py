@@ -34,8 +34,8 @@ raise SystemExit(3)
     first, second = done.stdout.split("\n")[:2]
     assert done.returncode == 3, done.stderr
     assert first.split()[1] == "True" and first.split()[0] != os.readlink("/proc/self/ns/net")
-    assert second.endswith("build/worlds/contract-own/storage")
-    assert not (WORLD.parents[2] / "build" / "worlds" / "contract-own" / "storage").exists()
+    assert second.endswith("build/worlds/contract-own/containers")
+    assert not (WORLD.parents[2] / "build" / "worlds" / "contract-own" / "containers").exists()
 
 
 def test_what_it_started_ends_with_it():

@@ -21,7 +21,7 @@ KEY_PLACES = "/etc/letsencrypt/archive /etc/postfix /var/lib/mailops-dane /etc/s
 PRINT_KEYS = rf"find {KEY_PLACES} -type f -exec sed -n '/BEGIN .*PRIVATE KEY/,/END .*PRIVATE KEY/p' {{}} + 2>/dev/null"
 # Larger files are disk images and archives of packages.
 LARGEST = 50_000_000
-# Not searched: what is installed and not written by a run.
+# Not searched: what is installed and not written by a run, and the disks of the hosts themselves.
 PRUNED = {"venv", "venv-2.18", "venv-oldpython", ".git", "containers"}
 
 

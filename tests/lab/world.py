@@ -75,7 +75,7 @@ def main(arguments):
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     machines = machine.podman("info", "--format", "{{.Store.GraphRoot}}").strip()
-    (place / "storage.conf").write_text(STORAGE.format(own=place / "storage", machines=machines), encoding="utf-8")
+    (place / "storage.conf").write_text(STORAGE.format(own=place / "containers", machines=machines), encoding="utf-8")
     ours = [sys.executable, str(pathlib.Path(__file__).resolve()), INSIDE, *arguments]
     # Signals reach the command by itself, as it is in our process group, and we stay to tidy up.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -83,7 +83,7 @@ def main(arguments):
     try:
         return subprocess.run([*UNSHARE, *ours], check=False).returncode
     finally:
-        shutil.rmtree(place / "storage", ignore_errors=True)
+        shutil.rmtree(place / "containers", ignore_errors=True)
 
 
 def inside(place, arguments):
