@@ -79,8 +79,8 @@ def of_algorithms(keys, name, wanted, host):
     :returns: list of dicts, in the order of the chain file, what is new behind it: ``algorithm``; ``current``: the lineage
         whose key is in the chain file, else one whose key is presented, else the first whose key was never retired, else
         empty; ``fresh``: one whose key was never served, else empty; ``standby``: one whose key was never served and is
-        published, and is not the current one for want of another, else empty; ``other``: the one that takes turns with the
-        current one; ``other_exists``: whether that exists and gets another key.
+        published, else empty, also where it is the current one because its algorithm is yet to be served; ``other``: the
+        one that takes turns with the current one; ``other_exists``: whether that exists and gets another key.
     """
     ledger = Ledger.from_dict(host["ledger"])
     presented = {chain.spki for chain in ledger.chains.presented()}
@@ -96,9 +96,12 @@ def of_algorithms(keys, name, wanted, host):
         fresh = _first([key for key in mine if key["lineage"] != current
                         and key["spki"] not in ledger.retired | presented | set(in_file)])
         standby = standby_lineage(mine, host)
+        # Where it is the current one for want of another, and a key of its algorithm is served, that key's lineage is lost.
+        added = algorithm not in [key["algorithm"] for key in host["file_keys"]]
         other = _other(name, algorithm, current, there, in_file, next(iter(ordered)))
         found.append({"algorithm": algorithm, "current": current, "fresh": fresh,
-                      "standby": "" if standby == current else standby, "other": other, "other_exists": other in there})
+                      "standby": "" if standby == current and added else standby, "other": other,
+                      "other_exists": other in there})
     return found
 
 

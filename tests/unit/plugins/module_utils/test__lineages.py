@@ -258,6 +258,18 @@ def test_what_comes_to_be_served_is_no_standby():
     assert (found[1]["current"], found[1]["standby"]) == (MX + "-rsa", "")
 
 
+def test_the_standby_of_a_key_whose_lineage_is_lost():
+    """It is all that is left, and a rekey takes it at once; no other is made beside it."""
+    keys = [lineage(MX + "-2", E2)]
+    told = host(ledger([E1], ours=[spki_record(E1), spki_record(E2)]), [E1], operation=OPEN)
+    found = _lineages.of_algorithms(keys, MX, ["ecdsa"], told)
+    assert [(unit["current"], unit["standby"]) for unit in found] == [(MX + "-2", MX + "-2")]
+    assert [unit["next"] for unit in _lineages.following(found, keys, told)] == [MX + "-2"]
+    assert [part["exists"] for part in _lineages.standbys(found, [], True)] == [True]
+    burnt = {**told, "operation": {**OPEN, "kind": "compromise"}}
+    assert [unit["next"] for unit in _lineages.following(found, keys, burnt)] == [""]
+
+
 def test_a_rekey_takes_the_standbys():
     ours = [spki_record(E2), spki_record(R2)]
     assert following(OLDER, ours=ours) == [MX + "-2", MX + "-rsa-2"]
