@@ -91,7 +91,7 @@ class Run:
         """What the moments did, a line each (list of str)."""
         return self.happened_file.read_text(encoding="utf-8").splitlines() if self.happened_file.exists() else []
 
-    def until(self, pattern, limit=120):
+    def until(self, pattern, limit=300):
         """Wait until it has said something (regular expression)."""
         deadline = time.monotonic() + limit
         while not re.search(pattern, self.output):
@@ -115,7 +115,7 @@ class Run:
         assert self.process.returncode
         self.check()
 
-    def end(self, limit=420):
+    def end(self, limit=600):
         """Let it end by itself, or by a moment; its exit status."""
         try:
             status = self.process.wait(limit)
@@ -178,7 +178,7 @@ class Rekey:
         log = self.stage.out / f"{self.name}-{self.runs}.log"
         return Run(self.stage, log, playbook, *arguments, **{"limit": self.limit, **options})
 
-    def until(self, pattern, *arguments, limit=120, **options):
+    def until(self, pattern, *arguments, limit=300, **options):
         """The run that is running, or a new one, when it has said this."""
         run = self.running if self.running and self.running.alive else self.begin("rekey", *arguments, **options)
         return run.until(pattern, limit)
