@@ -102,7 +102,7 @@ class Spied:
 
     def __call__(self, command, **options):
         self.calls.append((command, options))
-        return self.run(command, **options)
+        return self.run(command, check=False, **{name: value for name, value in options.items() if name != "check"})
 
 
 def needles(private_pem):
@@ -123,7 +123,7 @@ def test_the_private_key_is_in_no_file_and_no_argument(tmp_path, monkeypatch):
                 for name in names:
                     with open(os.path.join(folder, name), "rb") as stream:
                         files.append(stream.read())
-        return run(command, **options)
+        return run(command, check=False, **{name: value for name, value in options.items() if name != "check"})
     spied.run = and_look
     key = made(tmp_path / "standby")
     ((command, options),) = spied.calls

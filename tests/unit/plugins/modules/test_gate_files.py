@@ -44,7 +44,7 @@ def mode(path):
 
 
 def leftovers(place):
-    return [path for path in place.rglob(".gate-*")]
+    return list(place.rglob(".gate-*"))
 
 
 def test_files_with_their_directories_and_modes(place, run):
