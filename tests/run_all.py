@@ -107,7 +107,7 @@ def steps():
     return [
         *listed,
         *(Step(f"molecule-{name}", ["make", "molecule", f"SCENARIO={name}"], evidence=r"PLAY RECAP|\d+ passed",
-               limit=25 * MINUTES, lab=True) for name in scenarios),
+               limit=30 * MINUTES, lab=True) for name in scenarios),
         # The shortest at the end, so that no lane is left with much.
         control,
     ]
