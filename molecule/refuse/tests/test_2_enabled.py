@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 import pathlib
 
 import pytest
@@ -117,10 +118,20 @@ def pinned():
     message = zone.update("example.test")
     message.add(owner, 5, "TLSA", spki)
     zone.send(message)
+    signed_with(owner, True)
     yield owner
     message = zone.update("example.test")
     message.delete(owner, "TLSA")
     zone.send(message)
+    signed_with(owner, False)
+
+
+def signed_with(owner, there):
+    """Wait until the zone that is served has TLSA records there, or none: the primary signs what it has accepted later."""
+    deadline = time.monotonic() + 30
+    while (f"{owner} TLSA" in snapshot.zone_content()) != there:
+        assert time.monotonic() < deadline, f"{owner} is not {'there' if there else 'gone'} after 30 s"
+        time.sleep(0.2)
 
 
 def test_a_record_elsewhere_that_pins_the_key(refused, pinned):
