@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import json
-import time
 import pathlib
+import time
 
 import pytest
 import scene
