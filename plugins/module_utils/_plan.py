@@ -42,6 +42,8 @@ MOST_ISSUERS = 4
 COMPROMISE = "compromise"
 # Where a standby key may be kept, other than on its host.
 OFFLINE = "offline"
+# Seconds for which it is worth asking again: a view of the DNS is good for a minute.
+SOON = 30
 
 
 class PlanError(DaneError):
@@ -154,10 +156,6 @@ def _offline_words(host):
     if host.get("key_given"):
         return ", or at once if it is the standby key that was kept offline"
     return " (the standby key that is kept offline needs no wait: bring it by dane_csr_privatekey)"
-
-
-# A view of the DNS is good for a minute; this leaves time to ask again.
-SOON = 30
 
 
 def soon(result, now):

@@ -147,6 +147,8 @@ def write(module, files):
             os.chmod(staged[path], mode_of(module, path))
         except OSError as exc:
             raise DaneError(f"Cannot install {path!r}: {exc.strerror}; nothing was changed") from exc
+    # Not atomic_move: what it adds, attributes of the old file and moves between file systems, is not wanted here, and each
+    # file would take longer.
     for path, temporary in staged.items():
         try:
             os.replace(temporary, path)

@@ -37,6 +37,11 @@ def windows(play, stage, mail):
     return {"renewals": [start]}
 
 
+def two_records_at(records, host):
+    """Whether a server has two records of a host already."""
+    return any(len(texts or ()) == 2 for source, texts in records().items() if host.host.name in source)
+
+
 def mails(host):
     """The subjects of the mails that root has (list of str)."""
     said = host.run("grep", "-h", "^Subject: ", "/var/mail/root")
@@ -162,9 +167,7 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
     before = {short: host.served() for short, host in mail.items()}
     with ThreadPoolExecutor() as pool:
         running = pool.submit(play, "rekey")
-        two_records = [source for source in records() if two.host.name in source]
-        stage.wait_for(lambda: running.done() or any(len(records()[source] or ()) == 2 for source in two_records), 400,
-                       "a second record of mx2")
+        stage.wait_for(lambda: running.done() or two_records_at(records, two), 400, "a second record of mx2")
         said = two.renew()
         meanwhile, waiting = two.served(), not running.done()
         running.result()
