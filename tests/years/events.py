@@ -102,6 +102,14 @@ def records_on_the_issuer(year):
         year.must({record[:5] for record in records} == set(KEY_AND_ISSUER), f"{host}: {records}")
 
 
+def records_on_the_key_again(year):
+    """And back: the records on issuers go, those that issued long ago too."""
+    year.site(dane_records=KEY)
+    year.run("renew")
+    for host, records in year.records().items():
+        year.must({record[:5] for record in records} == set(KEY), f"{host}: {records}")
+
+
 def reuse_key_is_dropped(year):
     """Somebody's certbot forgot that renewals keep the key; the daily enable.yml comes before the next renewal."""
     host = next(iter(year.mail))
@@ -158,7 +166,7 @@ class Plan(NamedTuple):
 LONG = Plan(
     (rekey_that_is_due, another_ca, reuse_key_is_dropped, reboots, rekey_by_runs_that_never_wait,
      certonly_by_hand_with_a_new_key, records_on_the_issuer, another_ca_under_records_on_the_issuer,
-     issuers_that_alternate_at_random, an_authority_that_begins_anew, reboots, emergency),
+     issuers_that_alternate_at_random, an_authority_that_begins_anew, records_on_the_key_again, reboots, emergency),
     least={"renewals": 60, "rekeys": 4, "ca_changes": 3}, season={"renewals": 3, "runs": 1})
 SHORT = Plan(
     (another_ca, reboots), least={"renewals": 6, "rekeys": 0, "ca_changes": 1}, season={"renewals": 1, "runs": 0})
