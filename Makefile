@@ -97,7 +97,7 @@ demo-broken: collection ## the negative control: a key switched by hand too earl
 
 # A host in the middle, where a case is about one.
 faults: export DANE_LAB_MAIL_HOSTS = $(if $(CASES),$(if $(findstring middle,$(CASES)),3),3)
-faults: collection ## everything that can go wrong, while senders deliver; long (CASES=name,... for some)
+faults: collection lab-image ## everything that can go wrong, while senders deliver; long (CASES=name,... for some)
 	$(BIN)/python tests/faults/run.py $(CASES)
 
 faults-short: collection ## the most telling of the faults

@@ -27,6 +27,7 @@ def pytest_configure(config):
 def pytest_addoption(parser):
     parser.addoption("--short", action="store_true", help="the short selection")
     parser.addoption("--cases", default="", help="names, with commas")
+    parser.addoption("--lane", default="1/1", help="the cases of one lab of several side by side, as 2/3")
 
 
 def name_of(item):
@@ -45,8 +46,17 @@ def pytest_collection_modifyitems(config, items):
             f"no such case: {', '.join(sorted(unknown))}; there are {', '.join(map(name_of, cases))}")
     chosen = [item for item in cases if name_of(item) in wanted or not wanted and (
         not config.getoption("short") or item.get_closest_marker("short"))]
-    classes = list(dict.fromkeys(item.cls for item in chosen))
+    lane, lanes = map(int, config.getoption("lane").split("/"))
+    classes = shared_out(list(dict.fromkeys(item.cls for item in chosen)), lanes)[lane - 1]
     items[:] = [item for one in classes for item in chosen + last if item.cls is one]
+
+
+def shared_out(classes, lanes):
+    """The classes of each lane, in their order: the longest first to the lane that has the least to do (list of lists)."""
+    shares = [[] for _lane in range(lanes)]
+    for one in sorted(classes, key=lambda cls: -cls.minutes):
+        min(shares, key=lambda share: sum(cls.minutes for cls in share)).append(one)
+    return [sorted(share, key=classes.index) for share in shares]
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -41,6 +41,8 @@ class Cases:
 
     # Mail hosts of the rekey; all where none is named.
     hosts = ()
+    # About how long it takes on a quiet machine, to share the cases out between labs.
+    minutes = 4
 
     def test_completed(self, rekey):
         rekey.completed()

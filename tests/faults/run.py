@@ -6,23 +6,27 @@
 
 The last line counts: ``faults: cases=<n> kills=<n> deliveries=<n> failed=0 exposure=0``, exit status 0. Deliveries,
 failures and exposure are the judge's, over all the time from the first delivery to the end; what is said before the
-figures tells what went wrong. ``--here`` uses the lab that is up, and leaves it.
+figures tells what went wrong. ``--here`` uses the lab that is up, and leaves it. All cases are shared out between
+several labs side by side, where the machine allows it; the last line is then the sum of theirs.
 """
 
 from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import signal
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "lab")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "lab"), str(HERE.parent)]
 
 import progress
 import pytest
+import run_all
 import runs
+import world
 from judge import verdict
 from scene import ROOT, Failed, Scene, Stage
 
@@ -33,12 +37,16 @@ def main():
     parser.add_argument("--short", action="store_true", help="the short selection")
     parser.add_argument("--here", action="store_true", help="use the lab that is up, and leave it")
     parser.add_argument("--list", action="store_true", help="name the cases")
+    parser.add_argument("--lane", help="the cases of one lab of several side by side, as 2/3")
     parser.add_argument("cases", nargs="*", help="names; all without")
     options = parser.parse_args()
-    chosen = [f"--cases={','.join(options.cases)}", *(["--short"] if options.short else [])]
+    chosen = [f"--cases={','.join(options.cases)}", *(["--short"] if options.short else []),
+              *([f"--lane={options.lane}"] if options.lane else [])]
     if options.list:
         return pytest.main([*BASE, *chosen, "--collect-only", "-q"])
-    name = "faults-short" if options.short else "faults"
+    if not (options.short or options.here or options.lane or options.cases) and world.possible():
+        return side_by_side(run_all.LANES)
+    name = "faults-short" if options.short else f"faults-{options.lane[0]}" if options.lane else "faults"
     try:
         if options.here:
             stage = Stage(name)
@@ -51,8 +59,50 @@ def main():
         return 1
 
 
+# Of a lane (seconds).
+LIMIT = 3 * 3600
 BASE = ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}", "-v", "-s", "--tb=short",
         str(HERE)]
+
+
+def side_by_side(lanes):
+    """All cases, shared out between so many labs, each in a world of its own; the exit status."""
+    run_all.LOGS.mkdir(parents=True, exist_ok=True)
+    steps = [run_all.Step(f"faults-{number}", [sys.executable, __file__, f"--lane={number}/{lanes}"], needs_tests=True,
+                          limit=LIMIT, lab=True) for number in range(1, lanes + 1)]
+    with world.room():
+        results = run_all.side_by_side(steps, lanes)
+    lines = [(run_all.LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
+             for name in results]
+    line, good = summed(lines, [f"{name}: {result.reason}" for name, result in results.items() if result.reason])
+    print(line, flush=True)
+    return 0 if good else 1
+
+
+def summed(lines, wrong):
+    """The last line of several runs side by side, and whether all is well.
+
+    :param lines: theirs. :param wrong: what else went wrong (list of str).
+    """
+    figures, wrong = dict.fromkeys(("cases", "kills", "deliveries", "failed", "exposure"), 0), list(wrong)
+    for line in lines:
+        said = re.fullmatch(r"faults: (?:FAIL )?((?:\w+=[\d.]+ ?)+)(?:: (.*))?", line)
+        if not said:
+            wrong.append(f"no last line, but {line[:200]!r}")
+            continue
+        for figure in said[1].split():
+            name, _equals, number = figure.partition("=")
+            figures[name] += float(number)
+        wrong += [said[2]] if said[2] else []
+    good = not wrong and all(line.startswith("faults: cases=") for line in lines)
+    return closing(figures, wrong, good), good
+
+
+def closing(figures, wrong, good):
+    """The last line (str)."""
+    told = " ".join(f"{name}={figures[name]:.0f}" for name in ("cases", "kills", "deliveries", "failed"))
+    return (f"faults: {'' if good else 'FAIL '}{told} exposure={verdict.seconds(figures['exposure'])}"
+            + ("" if good else ": " + "; ".join(wrong)))
 
 
 def run(stage, chosen):
@@ -87,10 +137,8 @@ def last_line(stage, tally, status):
         wrong = [f"pytest ended with {status}"]
     if not (counts["deliveries"] and tally.passed) and not wrong:
         wrong = ["nothing was tested"]
-    figures = (f"cases={len(tally.passed)} kills={runs.Run.kills} deliveries={counts['deliveries']} "
-               f"failed={counts['failed']} exposure={verdict.seconds(counts['exposure'])}")
     good = not wrong and not counts["failed"] and not counts["exposure"]
-    return f"faults: {'' if good else 'FAIL '}{figures}" + ("" if good else ": " + "; ".join(wrong)), good
+    return closing({"cases": len(tally.passed), "kills": runs.Run.kills, **counts}, wrong, good), good
 
 
 def _interrupted(_number, _frame):

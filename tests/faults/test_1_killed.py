@@ -95,6 +95,8 @@ class TestLongLag(Cases):
 
 
 class TestKilledAtRandom(Cases):
+    minutes = 12
+
     def test_killed_at_random_moments(self, rekey):
         """At least 20 times, mostly before anything is served; what a killed run left is completed in between."""
         rekey.only_one_key = False
@@ -115,6 +117,7 @@ class TestBoundaries(Cases):
     """A run that dies at every boundary between two tasks; each run dies at the first one that none has died at."""
 
     hosts = ("mx2",)
+    minutes = 45
 
     def test_killed_at_every_task_of_prepare(self, rekey):
         assert die_in(rekey, PREPARE, DEPLOY) > 30

@@ -73,6 +73,7 @@ class TestDisk(Cases):
     """A disk that is full at each write of a rekey, one after the other; of one host, as the others would go on."""
 
     hosts = ("mx1",)
+    minutes = 10
 
     @pytest.fixture(scope="class", autouse=True)
     def ground(self, rekey):
