@@ -30,7 +30,7 @@ from ._errors import DaneError
 from ._ledger import Ledger
 from ._memory import OMNIPRESENT, Chains, Name
 from ._rollover import Chain, Timing, Version, matched, unmatched
-from ._tlsa import DANE_EE, DANE_TA, FULL, SPKI, Combination, Record, owner_name, unusable_reason
+from ._tlsa import DANE_EE, DANE_TA, FULL, PKIX_EE, PKIX_TA, SPKI, Combination, Record, owner_name, unusable_reason
 
 
 # certbot renews when a third of a certificate's life is left.
@@ -455,6 +455,7 @@ def publish(hosts, now, enabling=False):
         # Where nothing would be left, the door says what is wrong.
         wanted = wanted - _too_early(mine, served, wanted) or wanted
         _check_kept(owner, mine, served, wanted)
+        _check_pkix(owner, mine, served)
         _check_issuers(owner, mine, served)
         ttl = min(host["ttl"] for host in mine)
         adopted = {record for host in mine for version in served for record in version.usable
@@ -489,6 +490,30 @@ def _check_kept(owner, hosts, served, wanted):
                     f"Cannot publish at {owner}: the next key of {host['host']} would never match its records "
                     f"{', '.join(str(one) for one in sorted(lost))}. Remove those first (a combination may go as a whole, "
                     "RFC 7671 section 8.3), wait two TTLs, and run again")
+
+
+def _check_pkix(owner, hosts, served):
+    # SMTP knows no usages 0 and 1 (RFC 7672 section 3.1.3), so we never publish one; but clients of other services may
+    # heed them beside PKIX validation. They match whatever 2 and 3 match (RFC 6698 section 2.1.1).
+    pinned = {record for version in served for record in version.records if record.usage in (PKIX_TA, PKIX_EE)}
+    for host in hosts:
+        if not pinned or not ready(host) or _is_smtp(owner, host):
+            continue
+        now, then = (set().union(*(chain.matches for chain in chains))
+                     for chains in (own_chains(host), map(Chain.from_dict, ready(host))))
+        lost = [str(record) for record in sorted(pinned) if record._replace(usage=record.usage + 2) in now - then]
+        if lost:
+            raise PlanError(
+                f"Cannot publish at {owner}: clients of a service other than SMTP may heed {', '.join(lost)}, which the "
+                f"chain that {host['host']} serves matches and the next one will not, and this collection publishes none of "
+                "usage 0 or 1. Remove it, so that 3 1 1 is left, wait two TTLs, and run again")
+
+
+def _is_smtp(owner, host):
+    # LMTP has the commands of SMTP, and its clients the rules. Who says nothing of services has the default.
+    port = int(owner.partition(".")[0][1:])
+    return all(service.get("starttls", "smtp") in ("smtp", "lmtp")
+               for service in host.get("services", ()) if int(service["port"]) == port)
 
 
 def _replaced_by(candidate, host):

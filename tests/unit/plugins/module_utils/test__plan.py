@@ -1039,3 +1039,35 @@ def test_options_that_cannot_be_used_are_all_named():
 ])
 def test_what_is_refused_for_a_moment_is_asked_again(result, expected):
     assert _plan.soon(result, T0) is expected
+
+
+# ---------------------------------------------------------------------------------- usages 0 and 1 at other services
+
+
+def pinned(record_of, starttls, candidate=B):
+    """A host whose service, on port 25 for the tests, has a record beside that of the key."""
+    return host(candidate=candidate, served=[version(record("A"), record_of)], ours=[record("A")],
+                services=[{"port": 143, "starttls": "imap"}, {"port": 25, "starttls": starttls}])
+
+
+@pytest.mark.parametrize("starttls", ["imap", "none"])
+def test_a_record_beside_pkix_stops_another_key_of_a_service_that_is_not_smtp(starttls):
+    key = record("A")._replace(usage=1)
+    with pytest.raises(_plan.PlanError, match=f"heed {key}, which the chain that mx1 serves matches and the next one"):
+        _plan.publish([pinned(key, starttls)], T0)
+    with pytest.raises(_plan.PlanError, match="heed 1 0 1 "):
+        _plan.publish([pinned(record(("A", 1), "3 0 1")._replace(usage=1), starttls)], T0)
+    with pytest.raises(_plan.PlanError, match="heed 0 1 1 "):
+        _plan.publish([pinned(record("ca", "2 1 1")._replace(usage=0), starttls, chain("A", 2, issuer="ca2"))], T0)
+
+
+@pytest.mark.parametrize(("kept", "starttls", "candidate"), [
+    # SMTP does not know it.
+    (record("A")._replace(usage=1), "smtp", B), (record("A")._replace(usage=1), "lmtp", B),
+    # The same key, the same issuer.
+    (record("A")._replace(usage=1), "imap", chain("A", 2)), (record("ca", "2 1 1")._replace(usage=0), "imap", B),
+    # It matched nothing before.
+    (record("C")._replace(usage=1), "imap", B),
+])
+def test_a_record_beside_pkix_stops_nothing_else(kept, starttls, candidate):
+    _plan.publish([pinned(kept, starttls, candidate)], T0)
