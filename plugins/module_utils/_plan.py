@@ -459,7 +459,7 @@ def publish(hosts, now, enabling=False):
         _check_issuers(owner, mine, served)
         ttl = min(host["ttl"] for host in mine)
         adopted = {record for host in mine for version in served for record in version.usable
-                   for chain in Ledger.from_dict(host["ledger"]).chains.presented() if record in chain.matches}
+                   for chain in _vouched_for(host) if record in chain.matches}
         ours = set().union(*(ledger.published_at(owner) for ledger in ledgers_of(hosts, owner)))
         result["published"][owner] = sorted(map(str, wanted | adopted | ours))
         if served and all(wanted <= version.records for version in served):
@@ -468,6 +468,15 @@ def publish(hosts, now, enabling=False):
         before = served or [Version(frozenset(), ttl)]
         result["intents"][owner] = _intents(before, lambda records, more=wanted: records | more, ttl)
     return result
+
+
+def _vouched_for(host):
+    # Whose records we may take for ours, and so withdraw one day: not those of whoever else answers at an address of the
+    # name. A host without a chain file of ours yet is believed when there is nothing to confuse.
+    if file_spkis(host):
+        return own_chains(host)
+    presented = Ledger.from_dict(host["ledger"]).chains.presented()
+    return presented if len({chain.spki for chain in presented}) == len({chain.algorithm for chain in presented}) else []
 
 
 def _too_early(hosts, served, wanted):

@@ -394,6 +394,19 @@ def test_records_that_match_what_is_served_are_adopted_and_foreign_ones_are_not(
     assert set(plan["published"][OWNER]) == texts(record("A"), record("A", "3 1 2"), record("old"))
 
 
+@pytest.mark.parametrize(("file_spki", "others", "adopted"), [
+    (A.spki, {2: C}, "A"), (A.spki, {2: chain("C", algorithm="rsa")}, "A"),
+    # No chain file of ours yet: one key of each algorithm is this host's, of two nobody knows which.
+    ("", {}, "A"), ("", {2: A}, "A"), ("", {2: chain("C", algorithm="rsa")}, "AC"), ("", {2: C}, ""),
+])
+def test_the_records_of_another_host_at_the_name_are_never_adopted(file_spki, others, adopted):
+    """It may be outside the inventory, and its address away for a day: its record has to be there when it comes back."""
+    given = host(served=[version(record("A"), record("C"))], file_spki=file_spki, candidate=B)
+    chains = Chains().observe([outcome(T0, A), *(outcome(T0, one, number) for number, one in others.items())], TIMING, True)
+    given["ledger"]["chains"] = chains.to_dict()
+    assert set(_plan.publish([given], T0)["published"][OWNER]) == texts(*map(record, adopted), record("B"))
+
+
 # ------------------------------------------------------------------------------------------------------------- enabling
 
 
