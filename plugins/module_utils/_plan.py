@@ -370,9 +370,9 @@ def views(hosts, now, enabling=False):
                 continue
             seen = Chains.from_dict(host["ledger"]["chains"])
             timing = Timing(**host["timing"])
-            known = known and seen.known(now)
+            known = known and seen.known(_by_its_clock(host, now))
             times.append(seen.looked_at or 0.0)
-            for one in seen.may_be_seen(now, timing):
+            for one in _may_be_met(host, now):
                 chains.add(one.chain)
                 until = None if one.gone_since is None else one.gone_since + timing.linger
                 before = gone_at.get(one.chain.id, until)
@@ -578,9 +578,18 @@ def _missing_alternatives(chain, version):
 
 def _only_candidates(hosts, now):
     candidates = {chain["spki"] for host in hosts for chain in ready(host)}
-    seen = {one.chain.spki for host in hosts
-            for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))}
-    return seen <= candidates
+    return {one.chain.spki for host in hosts for one in _may_be_met(host, now)} <= candidates
+
+
+def _may_be_met(host, now):
+    """The chains that a sender may meet at a host's endpoints (list of ``_memory.SeenChain``)."""
+    return Chains.from_dict(host["ledger"]["chains"]).may_be_seen(_by_its_clock(host, now), Timing(**host["timing"]))
+
+
+def _by_its_clock(host, now):
+    # The ledger has the host's own stamps. Whatever lies between its clock and the controller's shortens no linger.
+    clock = host["ledger"]["clock"]
+    return min(now, clock["wall"]) if clock else now
 
 
 def absent(inventory, present):
@@ -613,8 +622,7 @@ def withdraw(hosts, now, elsewhere=None):
         mine = [host for host in hosts if owner in host["owners"]]
         wanted, there, ours, gone = _surplus(hosts, owner)
         served = memory(hosts, owner).served()
-        chains = [one.chain for host in mine
-                  for one in Chains.from_dict(host["ledger"]["chains"]).may_be_seen(now, Timing(**host["timing"]))]
+        chains = [one.chain for host in mine for one in _may_be_met(host, now)]
         # A host that is in the middle of a rekey has records out of a key that this run does not know.
         others = (elsewhere or {}).get(owner.split(".", 2)[2].rstrip("."))
         if gone and others:
@@ -721,10 +729,9 @@ def linger_seconds(hosts, now):
     times = [0.0]
     for host in hosts:
         if host["active"]:
-            timing, seen = Timing(**host["timing"]), Chains.from_dict(host["ledger"]["chains"])
-            times.append(seen.unknown_until - now)
-            times += [one.gone_since + timing.linger - now for one in seen.may_be_seen(now, timing)
-                      if one.gone_since is not None]
+            its_now, linger = _by_its_clock(host, now), Timing(**host["timing"]).linger
+            times.append(Chains.from_dict(host["ledger"]["chains"]).unknown_until - its_now)
+            times += [one.gone_since + linger - its_now for one in _may_be_met(host, now) if one.gone_since is not None]
     return int(max(times)) + 1 if max(times) > 0 else 0
 
 

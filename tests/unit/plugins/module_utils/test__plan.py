@@ -953,6 +953,21 @@ def test_owners_are_those_of_active_hosts():
     assert _plan.owners([]) == []
 
 
+@pytest.mark.parametrize(("behind", "over"), [(0, True), (11, False), (-50, True)])
+def test_linger_is_measured_by_the_clock_that_stamped_it(behind, over):
+    """The controller's may be ahead by as much as preflight lets pass; one that is behind shortens nothing either."""
+    now = T0 + 25
+    given = host(serves=B, served=[version(record("A"), record("B"))], history=[(T0 - 20, A), (T0 - 5, B)], candidate=B,
+                 operation=B, ours=[record("A"), record("B")])
+    given["ledger"]["clock"] = {"wall": now - behind, "boot": "", "uptime": 1.0}
+    assert _plan.linger_seconds([given], now) == (0 if over else 12)
+    assert bool(_plan.withdraw([given], now)["records"]) is over
+    assert (A.id in _plan.views([given], now)[OWNER]["gone_at"]) is not over
+    assert _plan._only_candidates([given], now) is over
+    given["ledger"]["chains"]["unknown_until"] = now - 5
+    assert _plan.views([given], now)[OWNER]["chains_known"] is over
+
+
 def test_linger_seconds():
     lingering = host(serves=B, history=[(T0 - 20, A), (T0 - 10, B)])
     assert _plan.linger_seconds([lingering], T0) == 21
