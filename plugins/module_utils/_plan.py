@@ -587,9 +587,10 @@ def _may_be_met(host, now):
 
 
 def _by_its_clock(host, now):
-    # The ledger has the host's own stamps. Whatever lies between its clock and the controller's shortens no linger.
+    # When the ledger was written, by the clock that stamped what is in it: what lies between that clock and the
+    # controller's shortens no linger.
     clock = host["ledger"]["clock"]
-    return min(now, clock["wall"]) if clock else now
+    return clock["wall"] if clock else now
 
 
 def absent(inventory, present):
