@@ -20,6 +20,7 @@ import fcntl
 import json
 import os
 import re
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -549,14 +550,29 @@ def _with_retired(ledger, target):
 def _others(ledger, ours):
     # Hosts that share a name share its endpoints, but not their keys: where neither our file's chain nor the one it
     # replaced is presented, another host answers, or did when it was last heard. Where nobody presents ours, nothing can
-    # be told apart.
+    # be told apart. Hosts that began with copies of one key are told apart by the addresses that this host has; behind a
+    # translated address it has none of them.
     presented = {}
     for seen in ledger.chains.chains:
         for key in seen.endpoints:
             address, _name, port = key.split("|")[:3]
             presented.setdefault((address, int(port)), set()).add(seen.chain.id)
     theirs = {place for place, chains in presented.items() if not chains & ours}
-    return theirs if theirs != set(presented) else set()
+    elsewhere = {place for place in presented if not _is_here(place[0])}
+    others = set()
+    for told in (theirs, elsewhere):
+        others |= told if others | told != set(presented) else set()
+    return others
+
+
+def _is_here(address):
+    # Nobody may use an address of another host, unless the kernel is told to let him (ip_nonlocal_bind).
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as attempt:
+            attempt.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _place(outcome):

@@ -316,6 +316,37 @@ def test_where_nobody_presents_the_file_every_endpoint_has_to_follow(host):
         host.deploy()
 
 
+@pytest.mark.parametrize("other", [FILE_A, FILE_C])
+def test_hosts_that_began_with_copies_of_one_key_deploy_each_its_own(host, monkeypatch, other):
+    """By what is presented they cannot be told apart, by the address that this host has they can."""
+    sharing(host, other)
+    monkeypatch.setattr(_gate, "_is_here", lambda address: address == endpoint(1)["address"])
+    assert host.deploy(expected_spki=B["spki"])["changed"] and host.presents == FILE_B
+    assert not host.deploy(expected_spki=B["spki"])["changed"]
+
+
+@pytest.mark.parametrize("here", [(), (1, 2)])
+def test_where_the_addresses_tell_nothing_every_endpoint_has_to_follow(host, monkeypatch, here):
+    """A translated address, or a kernel that lets anybody use any."""
+    sharing(host, FILE_A)
+    monkeypatch.setattr(_gate, "_is_here", lambda address: address in [endpoint(number)["address"] for number in here])
+    with pytest.raises(DeployError, match=endpoint(2)["address"]):
+        host.deploy()
+
+
+def test_an_own_address_that_does_not_follow_is_no_other_hosts(host, monkeypatch):
+    sharing(host, FILE_A)
+    monkeypatch.setattr(_gate, "_is_here", lambda address: address == endpoint(1)["address"])
+    host.run = lambda command: (0, "and does nothing")
+    assert endpoint(1)["address"] in put_back(host)
+
+
+@pytest.mark.parametrize(("address", "here"), [
+    ("127.0.0.1", True), ("::1", True), ("192.0.2.1", False), ("2001:db8::1", False)])
+def test_which_addresses_a_host_has(address, here):
+    assert _gate._is_here(address) is here
+
+
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
