@@ -22,7 +22,7 @@ from typing import FrozenSet, NamedTuple, Optional, Tuple
 
 from . import _fields
 from ._errors import LedgerError
-from ._tlsa import DANE_EE, SPKI, Record, unusable_reason
+from ._tlsa import DANE_EE, DANE_TA, SPKI, Record, unusable_reason
 
 
 class Timing(NamedTuple):
@@ -325,7 +325,15 @@ def _deploying_is_no_worse(chain, new, replaced, version):
     same = [old for old in replaced if old.algorithm == chain.algorithm]
     kept = {other.algorithm for other in new}
     compared = (same or list(replaced)) + [old for old in replaced if old.algorithm not in kept]
-    return bool(compared) and all(matched(old, version) <= matched(chain, version) for old in compared)
+    return bool(compared) and all(_replaces(chain, old, version) for old in compared)
+
+
+def _replaces(chain, old, version):
+    # A chain that we count as matching nothing may satisfy DANE-TA all the same: by an anchor that is in the record and
+    # not in the chain (RFC 7671 sections 5.2.2 and 5.2.3), or by the next-hop domain as its name (RFC 7672 section
+    # 3.2.2). Then only a renewal is no worse for sure.
+    counted = matched(old, version) or all(record.usage != DANE_TA for record in version.usable)
+    return matched(old, version) <= matched(chain, version) and (bool(counted) or _same_but_leaf(old, chain))
 
 
 def _version_unmatched(chain, name, seen, now, timing):

@@ -19,7 +19,7 @@ SUMMED = """
 import pathlib, sys
 sys.path.insert(0, str(pathlib.Path({run!r}).parent))
 import run
-print(*run.summed({lines!r}, {wrong!r}))
+print(*run.summed([run.last_of(log) for log in {lines!r}], {wrong!r}))
 """
 
 
@@ -41,13 +41,14 @@ def test_lanes_share_all_cases():
 
 @pytest.mark.parametrize(("lines", "wrong", "expected"), [
     ([ONE, ONE], [], "faults: cases=6 kills=4 deliveries=200 failed=0 exposure=0 True"),
+    ([f"faults: FAIL no\nfaults-1 9.0s  killed\n{ONE}\nlab  3.1s  the lab is gone\n", ONE], [],
+     "faults: cases=6 kills=4 deliveries=200 failed=0 exposure=0 True"),
     ([ONE, "faults: FAIL cases=1 kills=0 deliveries=5 failed=1 exposure=0.4: mail failed"], [],
      "faults: FAIL cases=4 kills=2 deliveries=105 failed=1 exposure=0.4: mail failed False"),
     # What a lane says of itself is not all: its exit status counts as well.
     ([ONE, ONE], ["faults-2: exit status 1"],
      "faults: FAIL cases=6 kills=4 deliveries=200 failed=0 exposure=0: faults-2: exit status 1 False"),
-    ([ONE, "Killed"], [],
-     "faults: FAIL cases=3 kills=2 deliveries=100 failed=0 exposure=0: no last line, but 'Killed' False"),
+    ([ONE, "Killed"], [], "faults: FAIL cases=3 kills=2 deliveries=100 failed=0 exposure=0: no last line, but '' False"),
     ([ONE, "faults: FAIL the lab does not come up"], [],
      "faults: FAIL cases=3 kills=2 deliveries=100 failed=0 exposure=0: no last line, but "
      "'faults: FAIL the lab does not come up' False"),

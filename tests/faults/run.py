@@ -51,12 +51,15 @@ def main():
         if options.here:
             stage = Stage(name)
             stage.clear()
-            return run(stage.enter(), chosen)
-        with Scene(name) as stage:
-            return run(stage, chosen)
+            line, good = run(stage.enter(), chosen)
+        else:
+            with Scene(name) as stage:
+                line, good = run(stage, chosen)
     except Failed as exc:
-        print(f"faults: FAIL {exc}", flush=True)
-        return 1
+        line, good = f"faults: FAIL {exc}", False
+    # When the lab is gone: it says so, and this is to be the last line.
+    print(line, flush=True)
+    return 0 if good else 1
 
 
 # Of a lane (seconds).
@@ -72,11 +75,15 @@ def side_by_side(lanes):
                           limit=LIMIT, lab=True) for number in range(1, lanes + 1)]
     with world.room():
         results = run_all.side_by_side(steps, lanes)
-    lines = [(run_all.LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace").rstrip().rpartition("\n")[2]
-             for name in results]
+    lines = [last_of((run_all.LOGS / f"{name}.log").read_text(encoding="utf-8", errors="replace")) for name in results]
     line, good = summed(lines, [f"{name}: {result.reason}" for name, result in results.items() if result.reason])
     print(line, flush=True)
     return 0 if good else 1
+
+
+def last_of(log):
+    """The last line of the faults in a log, whatever else was said after it (str); empty when there is none."""
+    return (re.findall(r"(?m)^faults: .*$", log) or [""])[-1]
 
 
 def summed(lines, wrong):
@@ -106,7 +113,7 @@ def closing(figures, wrong, good):
 
 
 def run(stage, chosen):
-    """The cases, with the lab up."""
+    """The cases, with the lab up: the last line, and whether all is well."""
     # Within a test an exit would be one more failure.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
@@ -118,9 +125,7 @@ def run(stage, chosen):
     finally:
         stage.stop_watching()
     tally.window_ends(time.time())
-    line, good = last_line(stage, tally, int(status))
-    print(line, flush=True)
-    return 0 if good else 1
+    return last_line(stage, tally, int(status))
 
 
 def last_line(stage, tally, status):

@@ -21,6 +21,7 @@ MX1_DEPLOYED = r"TASK \[mailops\.dane\.postfix : Deploy\] \*+\s+changed: \[mx1\.
 IN_CACHES = 2 * hosts.TTL
 KILLS = 20
 LONG_WAIT = 40
+WITH_STANDBY = ("-e", '{"dane_standby": true}')
 # Longer than a run that has nothing to wait for.
 LONGEST = 45
 
@@ -28,6 +29,8 @@ LONGEST = 45
 @pytest.mark.short
 class TestKilledEverywhere(Cases):
     """The most telling moments, in one rekey."""
+
+    minutes = 5
 
     def test_killed_in_certbot(self, rekey):
         run = rekey.begin().until(CERTBOT)
@@ -85,6 +88,8 @@ def fall_back_in_the_wait(rekey):
 
 
 class TestLag(Cases):
+    minutes = 3
+
     def test_lag_of_60_s(self, rekey):
         lag(rekey, "ns2", 60)
 
@@ -100,24 +105,29 @@ class TestKilledAtRandom(Cases):
     def test_killed_at_random_moments(self, rekey):
         """At least 20 times, mostly before anything is served; what a killed run left is completed in between."""
         rekey.only_one_key = False
-        for number in range(KILLS):
+        killed = 0
+        for _run in range(3 * KILLS):
             run = rekey.begin()
             delay = rekey.random.uniform(1, LONGEST)
-            rekey.stage.say(f"kill {number + 1} of {KILLS}: after {delay:.1f} s")
+            rekey.stage.say(f"kill {killed + 1} of {KILLS}: after {delay:.1f} s")
             deadline = time.monotonic() + delay
             while run.alive and time.monotonic() < deadline:
                 time.sleep(0.1)
             if run.alive:
                 run.stop(signal.SIGKILL)
+                killed += 1
             else:
                 assert run.end() == 0, run.output[-3000:]
+            if killed == KILLS:
+                return
+        raise AssertionError(f"only {killed} runs were there long enough to be killed")
 
 
 class TestBoundaries(Cases):
     """A run that dies at every boundary between two tasks; each run dies at the first one that none has died at."""
 
     hosts = ("mx2",)
-    minutes = 45
+    minutes = 18
 
     def test_killed_at_every_task_of_prepare(self, rekey):
         assert die_in(rekey, PREPARE, DEPLOY) > 30
@@ -125,11 +135,27 @@ class TestBoundaries(Cases):
     def test_killed_at_every_task_of_deploy(self, rekey):
         assert die_in(rekey, DEPLOY, WITHDRAW) > 1
 
+
+class TestBoundariesOfWithdraw(Cases):
+    """The same, with a standby key that is made at the end: by then the operation is closed, and each run a new rekey."""
+
+    hosts = ("mx2",)
+    minutes = 50
+
     def test_killed_at_every_task_of_withdraw(self, rekey):
-        assert die_in(rekey, WITHDRAW) > 12
+        # That of the standby key stays.
+        rekey.records_end_alone = False
+        rekey.last_arguments = WITH_STANDBY
+        assert die_in(rekey, WITHDRAW, arguments=WITH_STANDBY) > 30
+
+    def test_completed(self, rekey, records):
+        rekey.completed()
+        # The lab's other rekeys have none.
+        assert rekey.begin("renew").end() == 0, rekey.running.output[-3000:]
+        assert all(len(there) == 1 for there in records().values())
 
 
-def die_in(rekey, play, beyond=""):
+def die_in(rekey, play, beyond="", arguments=()):
     """Let runs die until one gets through the play, or to the play ``beyond``; how many died in it (int)."""
     rekey.only_one_key = False
     visited = rekey.stage.out / f"{rekey.name}-{play.strip('^')}.txt"
@@ -137,7 +163,8 @@ def die_in(rekey, play, beyond=""):
     died = 0
     # The operation may be closed before the last boundary: the next run begins a rekey of its own.
     while True:
-        run = rekey.begin(die_in=play, visited=visited, at=[Moment(beyond, "", KILL)] if beyond else [])
+        run = rekey.begin("rekey", *arguments, die_in=play, visited=visited,
+                          at=[Moment(beyond, "", KILL)] if beyond else [])
         status = run.end()
         known = len(visited.read_text(encoding="utf-8").splitlines())
         if known == died:
@@ -148,6 +175,8 @@ def die_in(rekey, play, beyond=""):
 
 
 class TestWait(Cases):
+    minutes = 6
+
     def test_killed_in_the_wait(self, rekey):
         rekey.until(WAITING)
         time.sleep(rekey.random.uniform(0, 3))
@@ -170,6 +199,7 @@ class TestWait(Cases):
 
 class TestLastHost(Cases):
     hosts = (hosts.MAIL_HOSTS[-1].short,)
+    minutes = 3
 
     def test_only_the_last_host_is_pending(self, rekey):
         rekey.until(WAITING).stop(signal.SIGKILL)
@@ -178,6 +208,8 @@ class TestLastHost(Cases):
 
 
 class TestNew(Cases):
+    minutes = 3
+
     def test_new_also_begins_where_nothing_is_open(self, rekey):
         run = rekey.begin(limit="mx2.example.test").until(WAITING)
         pending = rekey.targets()["mx2"]

@@ -25,6 +25,8 @@ IN_CACHES_AND_MORE = 2 * hosts.TTL + 3
 
 
 class TestNameServers(Cases):
+    minutes = 7
+
     def test_resolver_servfail_from_the_start(self, rekey):
         rekey.break_now(breaking.resolver_fails())
         rekey.refused(*QUICK, says=["mx1.example.test", "SERVFAIL"])
@@ -63,6 +65,8 @@ class TestNameServers(Cases):
 
 
 class TestPrimary(Cases):
+    minutes = 5
+
     def test_ttl_raised_tenfold_in_the_wait(self, rekey):
         """Both records, with another TTL: no sender that holds this RRset refuses either key."""
         rekey.until(WAITING, *BRISK)
@@ -78,6 +82,8 @@ class TestPrimary(Cases):
 
 
 class TestTtl(Cases):
+    minutes = 6
+
     def test_ttl_raised_tenfold_before_the_publication(self, rekey):
         """Caches take in the old RRset with a TTL ten times as long, right before the new one is there."""
         raised = breaking.ttl_raised(rekey.hosts, RAISED)
@@ -86,6 +92,8 @@ class TestTtl(Cases):
 
 
 class TestSignatures(Cases):
+    minutes = 3
+
     def test_signatures_end_before_the_step(self, rekey):
         """Signing has stopped: what is signed now will be bogus before the wait is over, and every sender defers then."""
         rekey.break_now(breaking.signatures_end_soon(400))
