@@ -12,7 +12,8 @@
 A mutant that is held equivalent is shown to all checks and to the cheap worlds, every other one to everything, until
 something notices it.
 
-The last line counts: ``model: states=<n> runs=<n> violations=0 equivalent=<n> mutants=<killed>/<all>``.
+The last line counts: ``model: states=<n> runs=<n> violations=0 mutants=<killed>/<all>``, where ``all`` is without those
+that are held equivalent; the line before it says how many these are.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ def main():
         print(f"model: {one}")
     killed = sum(bool(result.killer) for result in results)
     same = sum(not result.killer and result.mutant.key in known for result in results)
-    print(f"model: states={states} runs={runs} violations={violations} equivalent={same} mutants={killed}/{len(chosen)}",
-          flush=True)
+    print(f"model: {same} of {len(chosen)} mutants are held equivalent, see {EQUIVALENT.name}")
+    print(f"model: states={states} runs={runs} violations={violations} mutants={killed}/{len(chosen) - same}", flush=True)
     return 1 if violations or wrong else 0
 
 
