@@ -125,9 +125,9 @@ def impossible_store(store, method, records, key_types, export, recipient):
     return found
 
 
-def impossible_options(records, base_domains, services, pool=()):
+def impossible_options(records, base_domains, services, pool=(), endpoints=None):
     """See ``_plan.impossible_options``; and the files of the pool have to be issuers."""
-    found = _plan.impossible_options(records, base_domains, services, pool)
+    found = _plan.impossible_options(records, base_domains, services, pool, endpoints)
     try:
         issuer_pool(pool)
     except DaneError as exc:
@@ -195,6 +195,7 @@ class FilterModule:
             "dane_not_exported": _plan.not_exported,
             "dane_only": only,
             "dane_problems": _plan.problems,
+            "dane_looked_at": _plan.looked_at,
             "dane_owners": _plan.owners,
             "dane_decide": decide,
             "dane_schedule": schedule,

@@ -24,6 +24,7 @@ from __future__ import annotations
 import datetime
 import difflib
 import hashlib
+import ipaddress
 import re
 
 from ._errors import DaneError
@@ -788,14 +789,46 @@ def check_pool(pool, records):
         raise PlanError("Cannot publish issuers ahead: dane_records has no combination on an issuer, such as 2 1 1")
 
 
-def impossible_options(records, base_domains, services, pool=()):
-    """One sentence for every option whose value cannot be used, as :func:`combinations`, :func:`owner_names` and
-    :func:`check_pool` say it."""
+def check_endpoints(endpoints, base_domains):
+    """Check the option ``dane_endpoints``: base domain to the addresses at which its endpoints are looked at.
+
+    :param base_domains: ``dane_names``. :raises PlanError: of another name, or no address.
+    """
+    if not isinstance(endpoints, dict):
+        raise PlanError(f"Cannot look at {endpoints!r:.80}: expected base domains, each with a list of addresses")
+    ours = {str(name).rstrip(".").lower() for name in base_domains}
+    for name, addresses in endpoints.items():
+        if str(name).rstrip(".").lower() not in ours:
+            raise PlanError(f"Cannot look at the endpoints of {name!r:.80}: dane_names has {', '.join(sorted(ours))}")
+        try:
+            if not isinstance(addresses, list) or not addresses:
+                raise ValueError(f"expected a list of addresses, found {addresses!r:.80}")
+            for address in addresses:
+                ipaddress.ip_address(address)
+        except ValueError as exc:
+            raise PlanError(f"Cannot look at the endpoints of {name!r}: {exc}") from exc
+
+
+def looked_at(base_domains, endpoints):
+    """Where the endpoints of each base domain are looked at: at the addresses of the option, or those of the DNS.
+
+    :param base_domains: what tlsa_wait returns (list of dict). :param endpoints: ``dane_endpoints``.
+    :returns: the same list with those addresses; the TTL stays, as it tells how long caches lead to the host.
+    """
+    given = {str(name).rstrip(".").lower(): addresses for name, addresses in endpoints.items()}
+    return [{**entry, "addresses": given[entry["name"]], "problem": ""} if entry["name"] in given else entry
+            for entry in base_domains]
+
+
+def impossible_options(records, base_domains, services, pool=(), endpoints=None):
+    """One sentence for every option whose value cannot be used, as :func:`combinations`, :func:`owner_names`,
+    :func:`check_pool` and :func:`check_endpoints` say it."""
     found = []
     for option, check in (
         ("dane_records", lambda: combinations(records)),
         ("dane_names, dane_services", lambda: owner_names(base_domains, services)),
         ("dane_issuer_pool", lambda: check_pool(pool, records)),
+        ("dane_endpoints", lambda: check_endpoints({} if endpoints is None else endpoints, base_domains)),
     ):
         try:
             check()

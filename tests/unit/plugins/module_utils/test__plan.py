@@ -1099,3 +1099,30 @@ def test_a_record_beside_pkix_stops_another_key_of_a_service_that_is_not_smtp(st
 ])
 def test_a_record_beside_pkix_stops_nothing_else(kept, starttls, candidate):
     _plan.publish([pinned(kept, starttls, candidate)], T0)
+
+
+# --------------------------------------------------------------------------------------- where endpoints are looked at
+
+
+@pytest.mark.parametrize(("endpoints", "said"), [
+    ({"mx2.example.test": ["192.0.2.1"]}, "endpoints of 'mx2.example.test': dane_names has mx1.example.test"),
+    ({"mx1.example.test": []}, "endpoints of 'mx1.example.test': expected a list of addresses, found \\[\\]"),
+    ({"mx1.example.test": "192.0.2.1"}, "expected a list of addresses, found '192.0.2.1'"),
+    ({"mx1.example.test": ["192.0.2.1", "mx1"]}, "'mx1' does not appear to be an IPv4 or IPv6 address"),
+    (["192.0.2.1"], "expected base domains, each with a list of addresses"),
+])
+def test_endpoints_that_cannot_be_looked_at(endpoints, said):
+    service = {"port": 25, "starttls": "smtp"}
+    (told,) = _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service], [], endpoints)
+    assert re.match(f"dane_endpoints: Cannot look at (the )?.*{said}", told)
+
+
+def test_endpoints_are_looked_at_where_the_operator_says():
+    found = [{"name": "mx1.example.test", "addresses": ["198.51.100.1"], "ttl": 60, "problem": ""},
+             {"name": "mx.example.test", "addresses": [], "ttl": 0, "problem": "no such name"}]
+    given = {"MX1.example.test.": ["192.0.2.1", "2001:db8::1"]}
+    assert _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [{"port": 25}], [], given) == []
+    assert _plan.looked_at(found, given) == [{**found[0], "addresses": ["192.0.2.1", "2001:db8::1"]}, found[1]]
+    assert _plan.looked_at(found, {"mx.example.test": ["192.0.2.2"]})[1] == {
+        "name": "mx.example.test", "addresses": ["192.0.2.2"], "ttl": 0, "problem": ""}
+    assert _plan.looked_at(found, {}) == found
