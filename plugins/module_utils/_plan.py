@@ -365,7 +365,7 @@ def views(hosts, now, enabling=False):
     """The option ``view`` of tlsa_record: what may be seen at the endpoints of each owner name."""
     found = {}
     for owner in owners(hosts):
-        chains, times, known, gone_at = set(), [], True, {}
+        chains, times, known, gone_at, places = set(), [], True, {}, {}
         for host in hosts:
             if owner not in host["owners"]:
                 continue
@@ -375,17 +375,24 @@ def views(hosts, now, enabling=False):
             times.append(seen.looked_at or 0.0)
             for one in _may_be_met(host, now):
                 chains.add(one.chain)
+                places.setdefault(one.chain.id, set()).update(map(_place, one.endpoints))
                 until = None if one.gone_since is None else one.gone_since + timing.linger
                 before = gone_at.get(one.chain.id, until)
                 gone_at[one.chain.id] = None if None in (until, before) else max(until, before)
         found[owner] = {
-            "chains": [chain.to_dict() for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))],
+            "chains": [{**chain.to_dict(), "presented_at": sorted(places[chain.id])}
+                       for chain in sorted(chains, key=lambda chain: (chain.id, sorted(chain.matches)))],
             "chains_known": known, "seen_at": min(times),
             "gone_at": {chain: until for chain, until in gone_at.items() if until is not None},
             "versions": [version.to_dict() for version in memory(hosts, owner).served()],
             "security": memory(hosts, owner).security, "enabling": enabling,
         }
     return found
+
+
+def _place(key):
+    address, _name, port = key.split("|")[:3]
+    return f"{address} port {port}"
 
 
 def wanted_records(host):

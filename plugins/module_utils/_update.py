@@ -255,6 +255,7 @@ class Door:
             self._refuse(owner, "there is no view of its endpoints. Give one for every name that is changed", None)
         try:
             chains = [Chain.from_dict(chain) for chain in view["chains"]]
+            places = {chain.id: _fields.texts(told.get("presented_at") or ()) for chain, told in zip(chains, view["chains"])}
             served = [Version.from_dict(version) for version in view.get("versions") or ()]
             age = self.clock() - _seconds(view["seen_at"])
             gone_at = {str(chain): _seconds(until) for chain, until in (view.get("gone_at") or {}).items()}
@@ -275,7 +276,13 @@ class Door:
             security=str(view.get("security", "secure"))), self.override, self.clock())
         self.answers[owner] = answer
         if not answer.yes:
-            self._refuse(owner, "; ".join(reason["text"] for reason in answer.reasons), answer)
+            self._refuse(owner, "; ".join(self._told(reason, places) for reason in answer.reasons), answer)
+
+    def _told(self, reason, places):
+        # The rules know neither addresses nor what time it is.
+        where = ", ".join(places.get(reason.get("chain"), ()))
+        when = "" if reason["until"] is None else f" (for {max(0.0, reason['until'] - self.clock()):.0f} s more)"
+        return reason["text"] + when + (f" (it is presented at {where})" if where else "")
 
     def _ask_blindly(self, owner, before, after):
         answer = may_publish(_version(owner, after), [], [_version(owner, before)], owner, chains_known=False)

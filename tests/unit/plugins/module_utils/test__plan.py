@@ -626,6 +626,13 @@ def test_a_view_says_until_when_a_chain_may_be_met():
     assert met["gone_at"] == {}
 
 
+def test_a_view_says_where_a_chain_is_presented():
+    view = _plan.views([after(history=[(T0 - 29, A)]), after(number=2), after(number=3, serves=A)], T0)[OWNER]
+    assert {one["id"]: one["presented_at"] for one in view["chains"]} == {
+        A.id: [f"{endpoint(3)['address']} port 25"],
+        B.id: [f"{endpoint(number)['address']} port 25" for number in (1, 2)]}
+
+
 def test_before_linger_is_over_a_ledger_that_was_lost_does_not_know_every_chain():
     lost = after()
     lost["ledger"]["chains"]["unknown_until"] = T0 + 12

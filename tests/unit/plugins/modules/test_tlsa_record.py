@@ -197,6 +197,19 @@ def test_endpoints_nobody_looked_at_block_a_withdrawal(run, served, dns_world, o
     assert served(owner) == {A, B}
 
 
+def test_a_refusal_says_where_and_for_how_long(run, served, dns_world, owner, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(tlsa_record.time, "time", lambda: now)
+    dns_world.update(owner, add=[A, B])
+    seen = view(A, seen_at=now)
+    seen["chains"][0]["presented_at"] = ["192.0.2.1 port 25", "192.0.2.2 port 25"]
+    result = run({"name": owner, "rdata": [A]}, state="absent", view={owner: seen})
+    assert "(it is presented at 192.0.2.1 port 25, 192.0.2.2 port 25)" in result["msg"] and "s more)" not in result["msg"]
+    lingering = view(A, seen_at=now, gone_at={"c" * 64: now + 7})
+    result = run({"name": owner, "rdata": [A]}, state="absent", view={owner: lingering})
+    assert result["msg"].endswith("(for 7 s more)")
+
+
 @pytest.mark.parametrize("seen_at, text", [(-61, "is 61 s old"), (3600, "do the clocks differ?")])
 def test_a_view_that_is_not_of_now_is_refused(run, served, dns_world, owner, monkeypatch, seen_at, text):
     now = time.time()
@@ -210,7 +223,9 @@ def test_a_view_that_is_not_of_now_is_refused(run, served, dns_world, owner, mon
     assert run({"name": owner, "rdata": [B]}, state="absent", view={owner: view(A, seen_at=now - 59)})["changed"]
 
 
-@pytest.mark.parametrize("wrong", [{}, {"chains": [{"id": "x"}], "seen_at": 0}, {"chains": []}])
+@pytest.mark.parametrize("wrong", [
+    {}, {"chains": [{"id": "x"}], "seen_at": 0}, {"chains": []},
+    {"chains": [{"id": "x", "spki": "y", "algorithm": "rsa", "matches": [], "presented_at": 25}], "seen_at": 0}])
 def test_a_view_that_cannot_be_read_is_refused(run, served, dns_world, owner, wrong):
     dns_world.update(owner, add=[A])
     result = run({"name": owner, "rdata": [B]}, view={owner: wrong})
