@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 
@@ -52,6 +53,11 @@ def test_the_chain_file_holds_the_key_first_then_leaf_and_issuer(host):
     assert kinds[0].endswith("PRIVATE KEY")
     assert kinds[1:] == ["CERTIFICATE"] * len(kinds[1:])
     assert len(kinds) >= 3
+
+
+def test_the_ledger_is_a_local_fact(host):
+    told = json.loads(host.check_output("cat /etc/ansible/facts.d/mailops_dane.fact"))
+    assert list(told["names"]) == [f"_25._tcp.{name_of(host)}."] and told["operation"] is None
 
 
 def test_postfix_reads_the_chain_file(host):

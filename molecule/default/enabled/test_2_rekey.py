@@ -39,7 +39,7 @@ def deferred(play, core):
     runs = []
     while not runs or runs[-1].returncode:
         assert len(runs) < MOST_RUNS
-        runs.append(play("rekey", "-vvv", *DEFER, core=core, check=False))
+        runs.append(play("rekey", "-vvv", *DEFER, core=core, check=False, env={"ANSIBLE_SHOW_CUSTOM_STATS": "1"}))
         assert runs[-1].returncode in (0, 2), runs[-1].output[-3000:]
     return runs
 
@@ -91,6 +91,10 @@ def test_a_run_that_was_deferred_says_why_and_did_not_deploy(rekeys):
     for played in deferred_runs:
         assert "deferred, as dane_wait says" in played.output and "run the same playbook again" in played.output
         assert "postfix : Deploy" not in played.output
+        stats = "".join(played.output.rpartition("CUSTOM STATS")[2].split())
+        for told in ('"dane_result":{', '"deferred":true', '"safe_at":1', '"verdict":"no"'):
+            assert told in stats
+    assert "CUSTOM STATS" not in last.output
 
 
 @pytest.mark.parametrize("which", CORES)
