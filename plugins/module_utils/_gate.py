@@ -49,12 +49,14 @@ _TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.new")
 
 
 class Daemon(NamedTuple):
-    """How the gate speaks with the service: commands as lists, and what shows that it uses the chain file."""
+    """How the gate speaks with the service: commands as lists, and what shows that it uses the chain file. ``running``
+    ends with an error where the service does not run; empty: nobody can be asked."""
 
     name: str
     check: Tuple[str, ...]
     reload: Tuple[str, ...]
     objections: Callable
+    running: Tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------------- ledger file
@@ -432,6 +434,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
                 objections=objections)
         if not write:
             return result
+        _check_runs(unit.daemon, run)
         _check_answers(unit, outcomes, others, look, sleep)
         _check_command(unit.daemon.check, f"{unit.daemon.name} refuses its configuration; nothing was changed", run)
         # Intent first, then ask again: whoever withdraws a record reads this ledger before it acts.
@@ -450,6 +453,13 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         ledger = ledger._replace(chains=ledger.chains.observe(result["outcomes"], unit.timing))
         door.save(_with_retired(ledger, unit.expected_spki))
         return result
+
+
+def _check_runs(daemon, run):
+    # It would not reload either; but without a terminal Postfix does not say why.
+    if daemon.running and run(daemon.running)[0]:
+        raise DeployError(
+            f"Cannot deploy: {daemon.name} is not running; nothing was changed. Start it, and run again", restored=True)
 
 
 def _check_answers(unit, outcomes, others, look, sleep):
@@ -807,5 +817,5 @@ def postfix_objections(dest, run=_run, managed=False):
     return found
 
 
-POSTFIX = Daemon("postfix", ("postfix", "check"), ("postfix", "reload"), postfix_objections)
+POSTFIX = Daemon("postfix", ("postfix", "check"), ("postfix", "reload"), postfix_objections, ("postfix", "status"))
 DAEMONS = {"postfix": POSTFIX}

@@ -992,6 +992,7 @@ def test_only_the_setting_that_is_managed_is_no_objection():
 def test_postfix_is_checked_and_reloaded():
     assert _gate.DAEMONS["postfix"].check == ("postfix", "check")
     assert _gate.DAEMONS["postfix"].reload == ("postfix", "reload")
+    assert _gate.DAEMONS["postfix"].running == ("postfix", "status")
 
 
 # ---------------------------------------------------------------------------------------------------------- other names
