@@ -53,7 +53,7 @@ class TestKilledEverywhere(Cases):
 
     def test_killed_in_the_reload(self, rekey):
         """The file is new, the service is old, and nobody knows."""
-        rekey.break_now(breaking.killed_in_the_reload("mx1"))
+        rekey.break_now(breaking.killed_in("mx1", "reload"))
         run = rekey.running if rekey.running and rekey.running.alive else rekey.begin()
         assert run.end() == 2, run.output[-3000:]
         Run.kills += 1

@@ -105,6 +105,15 @@ class MailHost:
         assert len(found) == 1, f"{self.short} serves {found}"
         return found.pop()
 
+    def lineages(self):
+        """The keys of certbot's lineages, by the names of the lineages, read by openssl: {"mx1.example.test-2": digest}."""
+        found = {}
+        for name in self.run("ls", "/etc/letsencrypt/live").text.split():
+            if name != "README":
+                key = f"openssl pkey -in /etc/letsencrypt/live/{name}/privkey.pem -pubout -outform DER | sha256sum"
+                found[name] = self.run("sh", "-c", key).text.split()[0]
+        return found
+
     def untouched(self):
         """What a refusal may not change: the chain file and what is served."""
         digests = self.run("sha256sum", "/etc/postfix/dane-chain.pem").text

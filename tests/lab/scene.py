@@ -28,6 +28,7 @@ import group_vars
 import machine
 from judge import timeline, verdict
 from judge.labfile import Lab
+from judge.sightings import read, runs
 
 HOLD_LIMIT = 600
 # Seconds of deliveries before what is judged, long enough for every cache to hold the RRset, and after it.
@@ -191,6 +192,18 @@ class Stage:
         for host in self.lab.names:
             self.wait_for(lambda h=host: self.lab.delivering(h, since), 60, f"verified delivery to {host} by every sender")
         return time.time()
+
+    def versions(self, name, since):
+        """The RRsets of a base domain in the order in which the primary gave them since an epoch, by the witness.
+
+        :returns: list of sets of text, ``[{"3 1 1 ab..."}, ...]``; the first is the one that was there already.
+        :raises Failed: the witness saw none.
+        """
+        seen = read(self.witness_file)
+        for source in seen.sources(f"_25._tcp.{name}."):
+            if source.server == self.about["primary"] and "." in source.address:
+                return [set(run.value.records) for run in runs(seen.rrsets[source]) if run.end > since]
+        raise Failed(f"the witness saw nothing at {name}")
 
     def wait_for(self, question, limit, what):
         """Ask until yes.

@@ -56,26 +56,9 @@ def standby(published, host):
     return ready.pop()
 
 
-def lineages(host):
-    """The keys of certbot's lineages, by the names of the lineages, read by openssl: {"mx1.example.test-2": digest}."""
-    found = {}
-    for name in host.run("ls", "/etc/letsencrypt/live").text.split():
-        if name != "README":
-            key = f"openssl pkey -in /etc/letsencrypt/live/{name}/privkey.pem -pubout -outform DER | sha256sum"
-            found[name] = host.run("sh", "-c", key).text.split()[0]
-    return found
-
-
 def versions(stage, host, since):
     """The RRsets of the owner name in the order in which the primary gave them since an epoch (list of sets of digests)."""
-    seen = read(stage.witness_file)
-    found = []
-    for source in seen.sources(f"_25._tcp.{host.host.name}."):
-        if source.server == stage.about["primary"] and "." in source.address:
-            found = [{text.removeprefix("3 1 1 ") for text in run.value.records}
-                     for run in runs(seen.rrsets[source]) if run.end > since]
-    assert found, f"{host.short}: the witness saw nothing"
-    return found
+    return [{text.removeprefix("3 1 1 ") for text in version} for version in stage.versions(host.host.name, since)]
 
 
 def presented(stage, host, since):
@@ -100,18 +83,18 @@ def test_both_records_are_there_from_the_start(stage, mail, published):
         both = {host.served().spki, standby(published, host)}
         first = next(version for version in versions(stage, host, 0) if version)
         assert first == both
-        assert lineages(host) == {host.host.name: host.served().spki, f"{host.host.name}-2": standby(published, host)}
+        assert host.lineages() == {host.host.name: host.served().spki, f"{host.host.name}-2": standby(published, host)}
 
 
 def test_a_renewal_of_the_standby_serves_nothing(mail, published):
     for host in mail.values():
-        before, there = host.untouched(), lineages(host)
+        before, there = host.untouched(), host.lineages()
         said = host.renew("--cert-name", f"{host.host.name}-2")
         assert said.code == 0 and "has another key than the one that is served: nothing to do before a rekey" in said.text
-        assert host.untouched() == before and lineages(host) == there
+        assert host.untouched() == before and host.lineages() == there
         said = host.renew("--cert-name", host.host.name)
         assert said.code == 0 and "serves the renewed certificate" in said.text
-        assert host.served().spki == before[1].spki and lineages(host) == there
+        assert host.served().spki == before[1].spki and host.lineages() == there
         assert len(keys(published, host)) == 2
 
 
@@ -140,7 +123,7 @@ def test_a_lost_lineage(play, options, stage, mail, published):
     one, two = mail["mx1"], mail["mx2"]
     everywhere(stage, published, one)
     old, ready, other = one.served().spki, standby(published, one), two.untouched()
-    name = next(name for name, key in lineages(one).items() if key == old)
+    name = next(name for name, key in one.lineages().items() if key == old)
     assert one.certbot("delete", "--cert-name", name).code == 0
     refused = one.renew()
     assert refused.code == 0 and one.served().spki == old
@@ -200,7 +183,7 @@ def test_a_compromise_that_is_interrupted(play, options, stage, mail, published)
         seen = versions(stage, host, since)
         assert seen == [{old, ready}, {old, ready, fresh}, {fresh}, {fresh, new}]
         assert {old, ready} <= set(host.ledger()["retired"]) and host.ledger()["operation"] is None
-        assert set(lineages(host).values()) == {fresh, new}
+        assert set(host.lineages().values()) == {fresh, new}
         assert f"{host.host.name}: serves key {fresh[:16]}, and the records of the compromised keys are" in " ".join(
             played.output.split())
         assert "replaying the records with their signatures until 20" in " ".join(played.output.split())
@@ -211,19 +194,19 @@ def test_once_more_changes_nothing(play, options, mail, zone_hash):
     for host in mail.values():
         assert host.gate("look").code == 0
     play("renew", *options)
-    before = zone_hash(), [lineages(host) for host in mail.values()]
+    before = zone_hash(), [host.lineages() for host in mail.values()]
     for playbook in ("enable", "renew"):
         assert set(play(playbook, *options).changed.values()) == {0}
-    assert (zone_hash(), [lineages(host) for host in mail.values()]) == before
+    assert (zone_hash(), [host.lineages() for host in mail.values()]) == before
 
 
 def test_the_option_is_turned_off(play, lab, stage, mail, published):
     off = "-e", json.dumps({"dane_hook_resolvers": [lab["resolver"]["ipv4"]]})
-    before = {short: (host.untouched(), lineages(host)) for short, host in mail.items()}
+    before = {short: (host.untouched(), host.lineages()) for short, host in mail.items()}
     since = time.time()
     played = play("renew", *off)
     for short, host in mail.items():
-        assert (host.untouched(), lineages(host)) == before[short]
+        assert (host.untouched(), host.lineages()) == before[short]
         assert keys(published, host) == {host.served().spki}
         assert len(versions(stage, host, since)) == 2
     assert "dane_standby is off, so the record of the standby key is withdrawn" in " ".join(played.output.split())

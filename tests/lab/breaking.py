@@ -4,7 +4,8 @@
 
 """What can be broken in the lab from outside, and how it is mended. The collection knows nothing of any of this.
 
-A fault is two scripts for the machine's shell, so that it can strike at a task boundary, too (see callbacks/moments.py).
+A fault is two scripts for the machine's shell, so that it can strike at a task boundary, too (see
+tests/faults/callbacks/moments.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lab"))
 import hosts
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
@@ -161,10 +161,10 @@ def reload_fails(host):
         '[ "$1" != reload ] || { echo "postfix/postfix-script: fatal: the Postfix mail system is not here" >&2; exit 1; }'))
 
 
-def killed_in_the_reload(host):
-    """The process that asks for the reload is dead before there is one; once."""
-    return postfix_command(host, "killed in the reload", (
-        f'if [ "$1" = reload ]; then rm -f {WRAPPER}; kill -KILL "$PPID"; exit 0; fi'))
+def killed_in(host, step):
+    """The process that asks Postfix for this (``check``, ``reload``) is dead before it is done; once."""
+    return postfix_command(host, f"killed in the {step}", (
+        f'if [ "$1" = {step} ]; then rm -f {WRAPPER}; kill -KILL "$PPID"; exit 0; fi'))
 
 
 def connection_lost_before_the_reload(host):
