@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 DOCUMENT = HERE.parents[2] / "docs" / "site-playbook.md"
 STALE = "3 1 1 " + "dead" * 16
 LIVE = "/etc/letsencrypt/live/mx1.example.test"
+HOOKS_RAN = "/var/log/hooks-of-the-site"
 HOST_VARS = {
     "mx1.example.test": {
         "postfix_main": {
@@ -104,8 +105,9 @@ def of(found, name):
 
 
 @pytest.fixture(scope="module")
-def story(stage, run, site, records, file_hashes):
+def story(stage, run, site, records, file_hashes, mail):
     """Everything that happened, in its order: {step: what was seen}."""
+    one = mail["mx1"]
     told = {"records by hand": records(), "files by hand": file_hashes("mx1")}
     stage.watch()
     start = time.time()
@@ -113,6 +115,10 @@ def story(stage, run, site, records, file_hashes):
     told["first"] = run(site)
     told["records adopted"], told["files adopted"] = records(), file_hashes("mx1")
     told["second"] = run(site)
+    told["hooks before"], told["served before"] = one.run("cat", HOOKS_RAN).text, one.served()
+    told["renewal"] = one.renew()
+    told["hooks after"], told["served after"] = one.run("cat", HOOKS_RAN).text, one.served()
+    told["records renewed"] = records()
     time.sleep(2)
     adopted = time.time()
     begin = stage.deliver()
@@ -169,7 +175,8 @@ def test_the_record_of_somebody_else_is_kept(story, when):
 def test_nobody_could_have_seen_a_mismatch_while_hosts_were_adopted(story):
     verdict = story["adoption"]
     assert verdict["exposure"] == 0.0
-    assert [switch["host"] for switch in verdict["switches"]] == ["mx2"]
+    # The new key of mx2, and what certbot then renewed on mx1.
+    assert [switch["host"] for switch in verdict["switches"]] == ["mx2", "mx1"]
 
 
 def test_a_second_run_changes_nothing(story):
@@ -205,6 +212,21 @@ def test_our_role_set_what_it_manages_and_nothing_else(story):
 def test_renewals_keep_the_adopted_key(story):
     said = snapshot.execute("mx1", "grep -c '^reuse_key = True$' /etc/letsencrypt/renewal/mx1.example.test.conf")
     assert said.strip() == "1"
+
+
+def test_a_renewal_of_the_adopted_lineage_is_served_with_the_same_key(story):
+    assert story["renewal"].code == 0 and "serves the renewed certificate" in story["renewal"].text
+    before, after = story["served before"], story["served after"]
+    assert after.spki == before.spki and after.serial != before.serial
+    assert of(story["records renewed"], "mx1.example.test") == of(story["records by hand"], "mx1.example.test")
+    assert of(story["records renewed"], "mx1.example.test") == (f"3 1 1 {after.spki}",)
+
+
+def test_hooks_of_others_go_on_running(story):
+    """One in the directory of hooks, one in the renewal file of the lineage, which ran when that was made, too."""
+    assert story["hooks before"] == f"of-the-lineage {LIVE}\n"
+    assert story["hooks after"] == f"of-the-lineage {LIVE}\nreload-postfix {LIVE}\nof-the-lineage {LIVE}\n"
+    assert "reported error code" not in story["renewal"].text
 
 
 def test_nothing_called_sudo_on_the_controller(story, sudo):

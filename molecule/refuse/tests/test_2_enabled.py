@@ -140,6 +140,18 @@ def test_a_record_elsewhere_that_pins_the_key(refused, pinned):
         f"mx1.example.test: {pinned} has 3 1 1 ", "will match nothing after a rekey", "Add alias.example.test to dane_names"])
 
 
+def test_a_record_elsewhere_that_is_ignored(play, clear, untouched, pinned):
+    """The same rekey at the operator's word: it comes to where a real one would make a key."""
+    before = untouched()
+    waived = option(
+        dane_other_names=["alias.example.test"],
+        dane_ignore_names=[{"name": "alias.example.test", "until": "2999-12-31", "reason": "no MX record leads there"}])
+    said = clear(play("rekey", "--check", *waived, limit="mx1.example.test"))
+    assert "_25._tcp.mx1.example.test. 10 IN TLSA 3 1 1 <key to be made on mx1.example.test>" in said
+    assert pinned not in said
+    assert untouched() == before
+
+
 def test_enable_only_tells_of_a_record_elsewhere(play, clear, pinned):
     played = play("enable", *option(dane_other_names=["alias.example.test"]), limit="mx1.example.test")
     assert f"mx1.example.test: this will stop a rekey: {pinned} has 3 1 1 " in clear(played)

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 
+import breaking
 import machine
 import pytest
 from judge import match
@@ -118,8 +119,11 @@ def test_a_rekey_does_not_wait(play, options, stage, mail, published):
     time.sleep(AFTER)
 
 
-def test_a_lost_lineage(play, options, stage, mail, published):
-    """On mx1 certbot has lost the key that is served; the other host takes no part."""
+def test_a_lost_lineage_while_the_acme_server_is_down(play, options, stage, mail, published):
+    """On mx1 certbot has lost the key that is served, and nobody issues a certificate; the other host takes no part.
+
+    The rekey has all it needs, and ends with an error at its very end: there is no next standby. `renew` makes it later.
+    """
     one, two = mail["mx1"], mail["mx2"]
     everywhere(stage, published, one)
     old, ready, other = one.served().spki, standby(published, one), two.untouched()
@@ -127,9 +131,18 @@ def test_a_lost_lineage(play, options, stage, mail, published):
     assert one.certbot("delete", "--cert-name", name).code == 0
     refused = one.renew()
     assert refused.code == 0 and one.served().spki == old
-    since = time.time()
-    played = play("rekey", *options, limit=one.host.name)
-    assert WAITING not in played.output
+    since, down = time.time(), breaking.acme_down()
+    down.strike()
+    try:
+        played = play("rekey", *options, limit=one.host.name, check=False)
+    finally:
+        down.lift()
+    said = " ".join(played.output.split())
+    assert played.returncode == 2 and WAITING not in played.output
+    assert f"{one.host.name}: certbot did not obtain a certificate" in said and "acme.example.test:14000" in said
+    assert one.served().spki == ready and keys(published, one) == {ready}
+    assert one.ledger()["operation"] is None and old in one.ledger()["retired"]
+    play("renew", *options, limit=one.host.name)
     assert one.served().spki == ready and two.untouched() == other
     assert versions(stage, one, since) == [{old, ready}, {ready}, {ready, standby(published, one)}]
     time.sleep(AFTER)
