@@ -11,6 +11,7 @@ long hurts nobody, and is wrong all the same.
 from __future__ import annotations
 
 import json
+import itertools
 import random
 from typing import NamedTuple
 
@@ -208,6 +209,24 @@ def check_name():
             name = teller.step(name)
             teller.judge(name)
     return Done(runs=RUNS)
+
+
+def check_replacing():
+    """`may_deploy` at a name with one version, which every server has: every chain in the place of every other one."""
+    now, runs = 1000.0, 0
+    words, whos = ("311A", "311B", "312A", "301A", "211x", "211y"), ("A", "B", "Ax", "A2x", "Bx", "By", "Cy", "R")
+    for size in range(len(words) + 1):
+        for chosen in map(frozenset, itertools.combinations(words, size)):
+            name = _memory.Name(
+                OWNER, (_memory.SeenVersion(version_of(chosen), frozenset({"s"}), None),), (_memory.Source("s", 1),),
+                looked_at=now, heard_at=now, security="secure")
+            for who, old in itertools.product(whos, whos):
+                answer = _rollover.may_deploy((chain_of(who),), name, [chain_of(old)], now, _rollover.Timing())
+                bad = judge.missed(chosen, who) or not judge.usable(chosen)
+                worse = bad and not NameTeller._no_worse_than(who, [who], [old], chosen)
+                assert answer.verdict == ("no" if worse else "no worse" if bad else "yes"), (answer, chosen, who, old)
+                runs += 1
+    return Done(runs=runs)
 
 
 class NameTeller:
