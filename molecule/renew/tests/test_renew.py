@@ -31,6 +31,7 @@ UNIT = "/etc/mailops-dane/unit.json"
 METRICS = "/var/lib/prometheus/node-exporter/mailops_dane.prom"
 STATE, POSTFIX = "/var/lib/mailops-dane", "/etc/postfix"
 CHAIN = f"{POSTFIX}/dane-chain.pem"
+BACKUP = "/root/dane-chain.pem"
 SERVICE = "postfix@-.service"
 ADDED = f"submission.{hosts.ZONE}"
 
@@ -271,6 +272,7 @@ def test_a_rekey_after_that_and_a_renewal_while_it_waits(mail, play, stage, reco
     one, two = mail["mx1"], mail["mx2"]
     before = {short: host.served() for short, host in mail.items()}
     story["old"] = before["mx1"].spki
+    assert one.run("cp", "-p", CHAIN, BACKUP).code == 0
     with ThreadPoolExecutor() as pool:
         running = pool.submit(play, "rekey")
         stage.wait_for(lambda: running.done() or two_records_at(records, two), 400, "a second record of mx2")
@@ -311,7 +313,7 @@ def test_a_backup_that_brings_the_old_key_back(mail, published, story):
     before = host.untouched()
     assert host.run("systemctl", "restart", SERVICE).code == 0, "with the right key it starts"
     assert host.run("systemctl", "stop", SERVICE).code == 0
-    assert host.run("sh", "-c", f"cp -p {CHAIN} {CHAIN}.right && cp -p {CHAIN}.previous {CHAIN}").code == 0
+    assert host.run("sh", "-c", f"cp -p {CHAIN} {CHAIN}.right && mv {BACKUP} {CHAIN}").code == 0
     checked = host.gate("check")
     started, running = host.run("systemctl", "start", SERVICE), host.run("postfix", "status")
     assert host.run("mv", f"{CHAIN}.right", CHAIN).code == 0
