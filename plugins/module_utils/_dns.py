@@ -30,7 +30,7 @@ import re
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from ._errors import DnsError
@@ -136,6 +136,7 @@ class Settings:
     ``resolver``: the validating resolvers, tried in turn; empty: those of resolv.conf. ``extra_servers``: asked as
     authoritative servers besides those in NS RRsets (a hidden primary, an address behind anycast). ``ip_versions``:
     address families that this machine can reach. ``timeout``: seconds for one try; ``tries``: the last is over TCP.
+    ``until``: when whoever asks stops waiting for the whole (``time.monotonic()``), see :meth:`within`.
     """
 
     resolver: Tuple[Tuple[str, int], ...] = ()
@@ -146,6 +147,14 @@ class Settings:
     parallel: int = 64
     clock: Callable[[], float] = time.time
     transport: object = Transport()
+    until: Optional[float] = None
+
+    def within(self, seconds, timeout):
+        """The same settings for somebody in a hurry (:class:`Settings`).
+
+        :param seconds: from now, for all that is asked with them. :param timeout: for one try, at most (seconds).
+        """
+        return replace(self, timeout=min(self.timeout, timeout), until=time.monotonic() + seconds)
 
     @classmethod
     def from_options(cls, params):
@@ -1151,7 +1160,7 @@ def _run(work, settings):
     async def go():
         session = _Session(settings)
         try:
-            return await work(session)
+            return await _by(settings.until, work(session))
         finally:
             for task in session.tasks.values():
                 task.cancel()
@@ -1161,6 +1170,16 @@ def _run(work, settings):
         return asyncio.run(go())
     except _Unknown as exc:
         raise DnsError(f"Cannot ask the DNS: {exc}", security=exc.security) from exc
+
+
+async def _by(until, work):
+    if until is None:
+        return await work
+    try:
+        return await asyncio.wait_for(work, max(0.0, until - time.monotonic()))
+    except (asyncio.TimeoutError, TimeoutError) as exc:
+        raise DnsError("Cannot ask the DNS: the time for it was over before every resolver and server had answered; ask with "
+                       "more time to see which of them is silent") from exc
 
 
 async def _those_that_answer(tasks, patience):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import sys
@@ -644,6 +645,51 @@ def test_settings_from_options():
         "resolver": ["192.0.2.53@5353"], "extra_servers": ["192.0.2.9"], "ip_versions": [6], "query_timeout": 0.5})
     assert (chosen.resolver, chosen.extra_servers, chosen.ip_versions, chosen.timeout) == (
         (("192.0.2.53", 5353),), (("192.0.2.9", 53),), (6,), 0.5)
+
+
+def test_settings_for_somebody_in_a_hurry():
+    patient = _dns.Settings(timeout=5.0, tries=2)
+    before = time.monotonic()
+    hurried = patient.within(10, 2)
+    assert (hurried.timeout, hurried.tries, patient.until) == (2, 2, None)
+    assert before + 10 <= hurried.until <= time.monotonic() + 10
+    assert _dns.Settings(timeout=0.5).within(10, 2).timeout == 0.5
+
+
+class Slow:
+    """A transport over which nobody answers; whoever does not give up before hears that at last."""
+
+    def __init__(self):
+        self.cancelled = 0
+
+    async def exchange(self, _wire, _address, _port, _tcp, _timeout):
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        raise asyncio.TimeoutError
+
+
+@pytest.mark.parametrize("ask", [
+    lambda settings: _dns.look([MX1, "_25._tcp.mx2.example.test."], settings),
+    lambda settings: _dns.addresses_of(["mx1.example.test"], settings),
+])
+@pytest.mark.parametrize("seconds", [0.05, -1])
+def test_who_is_in_a_hurry_does_not_wait_for_whoever_is_silent(ask, seconds):
+    transport = Slow()
+    settings = _dns.Settings(resolver=((lab.RESOLVER, 53),), tries=1, transport=transport)
+    with pytest.raises(DnsError, match="Cannot ask the DNS: the time for it was over before every resolver and server"):
+        ask(settings.within(seconds, 2))
+    # Nothing of it is left behind, not even what had just been sent.
+    assert transport.cancelled or seconds < 0
+
+
+def test_with_time_enough_a_hurry_changes_nothing(dns_world):
+    settings = dns_world.settings()
+    hurried = settings.within(3600, 3600)
+    assert {server["outcome"] for server in _dns.look([MX1], hurried)[MX1].to_dict()["servers"]} == {"version"}
+    assert _dns.addresses_of(["mx2.example.test"], hurried)["mx2.example.test"].addresses == ("192.0.2.22",)
 
 
 def test_a_missing_library_is_said_with_the_python_that_lacks_it(monkeypatch):
