@@ -390,7 +390,8 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
     :param write: False asks and checks, and changes nothing (check mode).
     :param clock, sleep, run, look: for tests.
     :returns: dict with ``changed``, ``chains`` (JSON, in the order of the file), ``chain`` (the first of them), ``answer``
-        (JSON), ``before`` (presented key digests), ``outcomes``, ``pkix`` (a warning, or empty).
+        (JSON), ``before`` (presented key digests), ``outcomes``, ``pkix`` (a warning, or empty); and ``stale`` (a warning),
+        only where the age of the ledger was overlooked, see :func:`_whatever_its_age`.
     :raises ChainError: the candidate cannot be used. :raises RefusedError: the answer is no, or the daemon is not
         set up to use the file; nothing was changed. :raises DeployError: the daemon did not come up with the chain;
         ``restored`` says whether the old one is back.
@@ -423,7 +424,9 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
             if write:
                 door.save(_with_retired(ledger, unit.expected_spki))
             return result
-        result.update(answer=_ask(unit, ledger, new, clock(), others).to_dict(), changed=True)
+        old = _read_older(unit.dest, before) if in_file else _read(unit.dest)
+        asked, stale = _whatever_its_age(unit, ledger, old, content, clock())
+        result.update(answer=_ask(asked, ledger, new, clock(), others).to_dict(), changed=True, **stale)
         if not in_file:
             result["pkix"] = _ask_pkix(unit, content, clock())
         # In check mode main.cf may still be the old one because the task that would have changed it only said so.
@@ -441,8 +444,7 @@ def deploy(unit, write=True, clock=time.time, sleep=time.sleep, run=None, look=N
         for chain in new:
             ledger = ledger._replace(chains=ledger.chains.intend(chain))
         door.save(ledger)
-        _ask(unit, ledger, new, clock(), others)
-        old = _read_older(unit.dest, before) if in_file else _read(unit.dest)
+        _ask(asked, ledger, new, clock(), others)
         try:
             if not in_file:
                 _swap(unit.dest, content, old)
@@ -613,6 +615,40 @@ def _ask(unit, ledger, new, now, others=()):
             f"{answer.to_dict()['text']}",
             answer=answer.to_dict())
     return answer
+
+
+def _whatever_its_age(unit, ledger, old, content, now):
+    """The deployment as it is to be asked about, and ``{"stale": warning}`` where the age of the ledger is overlooked.
+
+    Else a host that cannot see the DNS for long would end with an expired certificate. All else is asked as ever. A name of
+    which nothing was ever heard stays a refusal: no record would be known to ask about, and no retired key.
+
+    :param old, content: the chain file as it was and as it is to be (bytes).
+    """
+    heard = {owner: ledger.name(owner).heard_at for owner in sorted(_owners(unit))}
+    if not unit.offline or None in heard.values():
+        return unit, {}
+    stale = [owner for owner, at in heard.items() if now - at > unit.timing.look_max_age]
+    if not stale or not _renews_what_ends(old, content, now):
+        return unit, {}
+    days = (now - min(heard.values())) / 86400
+    return unit._replace(timing=unit.timing._replace(look_max_age=int(now))), {"stale": (
+        f"the ledger is stale: the last look at {', '.join(stale)} in which the DNS was seen is {days:.0f} days old, and what "
+        "was published since is not known. It is served because the certificate in its place had less than a week left. Let "
+        "this host see the DNS (dane_hook_resolvers), or run renew.yml from where it can be seen")}
+
+
+def _renews_what_ends(old, content, now):
+    # Whether nothing changes but certificates in their last week, and those in neither key nor issuers nor names.
+    def lasting(chain):
+        return chain[0].spki, sorted(set(chain[0].names)), [issuer.der for issuer in chain[1:]]
+
+    with contextlib.suppress(ChainError):
+        before, after = (_chain.load_chains((text or b"").decode("utf-8", "replace"), "") for text in (old, content))
+        ends = [chain[0].not_after for chain in before if chain not in after]
+        same = sorted(map(lasting, before)) == sorted(map(lasting, after))
+        return same and bool(ends) and max(ends) - now < _pkix.LAST_SECONDS
+    return False
 
 
 def _ask_pkix(unit, content, now):

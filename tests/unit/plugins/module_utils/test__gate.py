@@ -1259,3 +1259,174 @@ def test_the_same_certificate_by_a_run_that_died_is_not_asked_about(worse, store
     with open(worse.dest, "w", encoding="ascii") as stream:
         stream.write(worse.read(worse.candidate))
     assert worse.deploy(pkix="require", trust_store=store)["changed"]
+
+
+# ------------------------------------------------------------------------------ a ledger that is stale, near the end
+
+WEEK = 7 * 86400
+ISSUER, OTHER = pki.intermediate(CA, "Issuer of the gate"), pki.intermediate(CA, "Another issuer of the gate")
+
+
+def leaf(key="A", issuer=ISSUER, **more):
+    """A chain file with a new certificate, and the name that it has to have."""
+    made = pki.leaf(issuer, **{"names": (NAME,), "private": pki.key(key), **more})
+    return made.key_pem + made.pem + issuer.pem
+
+
+#: By what the certificate that is served has left.
+ENDING = {days: leaf(start=(days - 90) * 86400, end=days * 86400) for days in (-3, 6, 8)}
+RENEWED = leaf()
+
+
+@pytest.fixture(name="ending")
+def fixture_ending(tmp_path, monkeypatch):
+    """``ending(file, candidate)``: a host that cannot see the DNS, whose ledger is 20 days old, and who serves ``file``."""
+    def make(file=ENDING[6], candidate=RENEWED, age=20 * 86400, versions=None, owners=(OWNER,)):
+        host = Host(tmp_path, monkeypatch, file=file, candidate=candidate)
+        names = [Name(owner).observe(look(host.now - age, *(versions or (V_A,)), owner=owner), TIMING) for owner in owners]
+        ledger = Ledger()
+        for name in names:
+            ledger = ledger.with_name(name._replace(unknown_until=0.0))
+        host.save(ledger)
+        return host
+    return make
+
+
+def codes(error):
+    return {reason["code"] for reason in error.fields["answer"]["reasons"]}
+
+
+@pytest.mark.parametrize("left", [6, -3])
+def test_by_a_stale_ledger_what_is_about_to_end_is_renewed_and_said_aloud(ending, left):
+    host = ending(ENDING[left])
+    result = host.deploy(offline=True, looks=[])
+    assert host.presents == RENEWED == host.read() and result["answer"]["yes"]
+    assert f"the ledger is stale: the last look at {OWNER} in which the DNS was seen is 20 days old" in result["stale"]
+    assert "dane_hook_resolvers" in result["stale"]
+    assert host.ledger.name(OWNER).heard_at == host.now - 20 * 86400
+
+
+def test_what_lasts_for_longer_can_wait(ending):
+    assert codes(refused(ending(ENDING[8]), offline=True, looks=[])) == {"view-stale"}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_week_is_a_week(ending, more):
+    host = ending(ENDING[8])
+    host.now = pki.NOW + 86400 + more
+    if more:
+        assert host.deploy(offline=True, looks=[])["changed"]
+    else:
+        refused(host, offline=True, looks=[])
+
+
+def test_a_ledger_that_is_not_stale_is_no_matter_for_a_warning(ending):
+    assert "stale" not in ending(age=WEEK).deploy(offline=True, looks=[])
+
+
+@pytest.mark.parametrize("candidate", [
+    leaf(issuer=OTHER), leaf("B"), leaf(names=(NAME, "mail.example.test")), RENEWED + CA.pem,
+], ids=["another issuer", "another key", "another name", "a root more"])
+def test_by_a_stale_ledger_nothing_else_may_change(ending, candidate):
+    host = ending(candidate=candidate, versions=(V_AB,))
+    assert "view-stale" in codes(refused(host, offline=True, looks=[]))
+
+
+def test_the_names_may_stand_in_another_order(ending):
+    names = (NAME, "mail.example.test")
+    host = ending(leaf(names=names, end=6 * 86400), leaf(names=names[::-1]))
+    assert host.deploy(offline=True, looks=[])["stale"]
+
+
+def test_what_the_stale_ledger_does_know_is_heeded(ending):
+    host = ending(versions=(version(*records(A), *records(described(ENDING[6]), combination="3 0 1")),))
+    assert codes(refused(host, offline=True, looks=[])) == {"version-unmatched"}
+
+
+def test_what_is_presented_counts_and_not_the_file_alone(ending):
+    """Somebody has put a file there that no process has read."""
+    host = ending(versions=(V_AB,))
+    host.presents = leaf("B")
+    assert "view-stale" in codes(refused(host, offline=True, looks=[]))
+
+
+def test_where_nothing_is_presented_nothing_is_renewed(ending):
+    host = ending()
+    host.presents = None
+    assert "view-stale" in codes(refused(host, offline=True, looks=[]))
+
+
+def test_who_can_look_has_to(ending):
+    assert codes(refused(ending(), looks=[look(pki.NOW, "silent")])) == {"nobody-heard"}
+
+
+def test_a_lost_ledger_stays_a_refusal_even_then(ending):
+    host = ending()
+    os.unlink(host.ledger_path)
+    assert codes(refused(host, offline=True, looks=[])) == {"view-stale"}
+
+
+def test_one_name_that_was_never_heard_is_a_refusal_for_both(ending):
+    other = "_465._tcp." + NAME + "."
+    host = ending()
+    both = host.unit().endpoints + [{**endpoint(), "port": 465}]
+    error = refused(host, offline=True, looks=[], endpoints=both)
+    assert {reason["owner"] for reason in error.fields["answer"]["reasons"]} == {OWNER, other}
+    assert "the last 604800 s" in error.message
+    assert ending(owners=(OWNER, other)).deploy(offline=True, looks=[], endpoints=both)["stale"].count("_tcp.") == 2
+
+
+def test_a_retired_key_is_not_renewed_by_a_stale_ledger_either(ending):
+    host = ending()
+    host.save(host.ledger._replace(retired=frozenset([A["spki"]])))
+    assert "retired" in refused(host, offline=True, looks=[]).message
+
+
+def test_a_run_that_died_before_the_reload_is_completed_by_a_stale_ledger(ending):
+    host = ending(RENEWED)
+    host.presents = ENDING[6]
+    with open(host.dest + ".previous", "w", encoding="ascii") as stream:
+        stream.write(ENDING[6])
+    assert host.deploy(offline=True, looks=[])["stale"] and host.presents == RENEWED
+
+
+def test_of_two_keys_the_one_that_stays_may_last_as_long_as_it_likes(ending):
+    rsa = pki.leaf(CA, names=(NAME,), private=pki.key("R", "rsa"))
+    stays = rsa.key_pem + rsa.pem + CA.pem
+    host = ending(ENDING[6] + stays, RENEWED + stays)
+    both = {"ecdsa": described(ENDING[6]), "rsa": described(stays)}
+    host.versions = (version(*records(*both.values())),)
+    host.save(host.ledger.with_name(Name(OWNER).observe(look(host.now - 20 * 86400, *host.versions), TIMING)))
+
+    def handshakes(endpoints, handshakes=1):
+        shown = {one["algorithm"]: one for one in (
+            _chain.describe(chain, [NAME], host.now) for chain in _chain.load_chains(host.presents, "a file"))}
+        return [{"endpoint": one, "at": host.now, "detail": "", "chain": shown[one["algorithm"]], "outcome": "chain"}
+                for one in endpoints]
+    host.look = handshakes
+    assert host.deploy(offline=True, looks=[])["stale"] and host.presents == RENEWED + stays
+
+
+# ------------------------------------------------------------------------------------------------------ two owner names
+
+
+def test_every_owner_name_is_asked_and_the_one_that_refuses_is_named(tmp_path, monkeypatch):
+    """One chain file for two base domains: the record of the second is not there yet."""
+    name, owner = "mx2.example.test", "_25._tcp.mx2.example.test."
+    made = pki.leaf(CA, names=(NAME, name), private=pki.key("B"))
+    candidate = made.key_pem + made.pem + CA.pem
+    host = Host(tmp_path, monkeypatch, candidate=candidate)
+    both = [*host.unit().endpoints, *({**endpoint(1, algorithm=algorithm), "name": name} for algorithm in ("ecdsa", "rsa"))]
+    ready, late = look(host.now, V_AB), look(host.now, V_A, owner=owner)
+    known = [Name(told["owner"]).observe(told, TIMING)._replace(unknown_until=0.0) for told in (ready, late)]
+    host.save(Ledger().with_name(known[0]).with_name(known[1]))
+    error = refused(host, endpoints=both, looks=[ready, late])
+    (reason,) = error.fields["answer"]["reasons"]
+    assert (reason["owner"], reason["code"]) == (owner, "version-unmatched") and owner in error.message
+    assert OWNER not in error.message
+    # It is published, and the caches have forgotten what was before.
+    host.now += 1
+    refused(host, endpoints=both, looks=[look(host.now, V_AB), look(host.now, V_AB, owner=owner)])
+    host.now += TIMING.lifetime(10)
+    looks = [look(host.now, V_AB), look(host.now, V_AB, owner=owner)]
+    assert host.deploy(endpoints=both, looks=looks)["changed"] and host.presents == candidate
