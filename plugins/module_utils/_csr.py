@@ -34,7 +34,7 @@ CERTBOT_SECONDS = 1800
 GATE_SECONDS = 900
 # certbot's own timer, or somebody at a terminal: each locks the others out.
 BUSY, BUSY_TRIES, BUSY_SECONDS = "Another instance of Certbot is already running", 24, 5
-# The newest, and the one before it for people.
+# The newest, and the one before it for people; and whatever the gate may still serve.
 KEPT = 2
 MADE = ("privkey.pem", "request.pem")
 OBTAINED = ("cert.pem", "chain.pem", "fullchain.pem")
@@ -200,7 +200,7 @@ def obtain(unit, name, source):
         shutil.rmtree(made, ignore_errors=True)
         raise
     _point(live_directory(unit, name), version)
-    _prune(versions, version)
+    _prune(versions, version, time.time())
 
 
 def _ask_certbot(unit, name, made):
@@ -294,10 +294,19 @@ def _point(live, version):
             os.close(descriptor)
 
 
-def _prune(versions, newest):
+def _prune(versions, newest, now):
     # Whoever holds the lock is alone: what begins with a dot is of a run that was killed.
     complete = sorted(name for name in os.listdir(versions) if not name.startswith("."))
     stay = {*complete[-KEPT:], os.path.basename(newest)}
+    key = _certificates(os.path.join(newest, "cert.pem"))[0].spki
     for name in os.listdir(versions):
-        if name not in stay:
+        if name not in stay and not (name in complete and _may_be_served(os.path.join(versions, name), key, now)):
             shutil.rmtree(os.path.join(versions, name), ignore_errors=True)
+
+
+def _may_be_served(version, key, now):
+    # Where the gate refuses a newer one of the same key it goes back to this one, which it may have refused before.
+    with contextlib.suppress(ChainError):
+        leaf = _certificates(os.path.join(version, "cert.pem"))[0]
+        return leaf.spki == key and now < leaf.not_after
+    return False

@@ -304,16 +304,45 @@ def test_a_lineage_whose_version_is_gone_is_said(host, run):
     assert code == 1 and NAME in said and link.is_symlink()
 
 
-def test_the_one_before_is_kept_and_no_more(host, run):
-    host.enabled("A")
-    first = host.live("cert.pem")
+def kept(host):
+    """The certificates of the versions that are there, oldest first."""
+    return [(path / "cert.pem").read_text() for path in sorted((host.directory / "versions" / NAME).iterdir())]
+
+
+def test_the_one_before_is_kept_and_what_may_still_be_served(host, run, monkeypatch):
+    """Of what was obtained the day before, three months later."""
+    host.enabled("A", end=90 * DAY)
     certificates = []
+    for end in (120, 91, 92):
+        certificates.append(host.issues(leaf("A", end=end * DAY)).pem)
+        assert run("renew", "--force")[0] == 0
+    monkeypatch.setattr(_csr.time, "time", lambda: pki.NOW + 95 * DAY)
+    certificates.append(host.issues(leaf("A", start=90 * DAY, end=180 * DAY)).pem)
+    assert run("renew")[0] == 0
+    assert kept(host) == [certificates[number] for number in (0, 2, 3)]
+    assert host.live("cert.pem") == certificates[-1]
+
+
+def test_what_the_gate_refused_stays_beside_those_that_came_after_it(host, run):
+    host.enabled("A")
+    certificates = [host.live("cert.pem")]
     for _time in range(4):
         certificates.append(host.issues(leaf("A")).pem)
         assert run("renew", "--force")[0] == 0
+    assert kept(host) == certificates
+
+
+def test_copies_of_another_key_and_what_cannot_be_read_go(host, run):
+    host.enabled("B")
+    host.next("A")
+    for _time in range(3):
+        host.issues(leaf("A"))
+        assert run(*(["obtain", NAME] if not _time else ["renew", "--force"]))[0] == 0
     versions = sorted((host.directory / "versions" / NAME).iterdir())
-    assert [(path / "cert.pem").read_text() for path in versions] == certificates[-2:] and first not in certificates
-    assert (host.directory / "live" / NAME).resolve() == versions[-1]
+    assert {(path / "privkey.pem").read_text() for path in versions} == {pki.key_pem(pki.key("A"))} and len(versions) == 3
+    (versions[0] / "cert.pem").write_text("cut sh")
+    host.issues(leaf("A"))
+    assert run("renew", "--force")[0] == 0 and sorted((host.directory / "versions" / NAME).iterdir())[:2] == versions[1:]
 
 
 def test_what_a_killed_run_left_goes_at_the_next(host, run):
@@ -321,6 +350,7 @@ def test_what_a_killed_run_left_goes_at_the_next(host, run):
     left = host.directory / "versions" / NAME / ".tmp123"
     left.mkdir()
     (left / "privkey.pem").write_text("half")
+    (left / "cert.pem").write_text(leaf("A").pem)
     os.symlink("nowhere", host.directory / "live" / f".{NAME}.new")
     assert run("renew", "--force")[0] == 0
     assert not left.exists() and sorted(os.listdir(host.directory / "live")) == [NAME]
