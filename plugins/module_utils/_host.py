@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import glob
 import json
 import os
+import re
 import sys
 import time
 
@@ -36,6 +38,12 @@ WANTED = {
 VALID_FOR = 3600
 # certbot's hook and the daily look may meet; a deployment may take some minutes.
 OTHER_SECONDS = 300
+# certbot waits for its hook: what has not been seen by then is judged by the ledger. The daily look has all the time it
+# takes. One try gets less than the whole, so that a single dead server does not make the hook blind.
+HOOK_DNS_SECONDS, HOOK_QUERY_SECONDS = 10, 2
+# What certbot has of a lineage, and how it numbers that in its archive.
+PARTS = ("privkey", "cert", "chain")
+_NUMBERED = re.compile(r"cert([0-9]+)\.pem")
 
 
 def main(arguments=None):
@@ -43,14 +51,18 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="dane-gate", description="The DANE gate of this mail host.")
     parser.add_argument("--config", default=CONFIGURATION, help="what the Ansible role wrote (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("renew", help="serve the renewed certificate of the key that is served (certbot's deploy hook)")
-    commands.add_parser("look", help="look at DNS and endpoints, keep it in the ledger, then renew")
-    status = commands.add_parser("status", help="what the ledger says; changes nothing")
-    status.add_argument("--json", action="store_true", help="the ledger as JSON")
-    why = commands.add_parser("why", help="what the ledger knows of a record or key; changes nothing")
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--json", action="store_true", help="say it as JSON on standard output, failures too")
+
+    def add(name, about):
+        return commands.add_parser(name, help=about, parents=[machine])
+
+    add("renew", "serve the renewed certificate of the key that is served (certbot's deploy hook)")
+    add("look", "look at DNS and endpoints, keep it in the ledger, then renew")
+    add("status", "what the ledger says; changes nothing")
+    why = add("why", "what the ledger knows of a record or key; changes nothing")
     why.add_argument("what", metavar="RECORD-OR-KEY", help="the digest of a key or of a record's data, or how it begins")
-    why.add_argument("--json", action="store_true", help="the same as JSON")
-    commands.add_parser("check", help="whether the chain file may be presented, by the ledger (for ExecStartPre)")
+    add("check", "whether the chain file may be presented, by the ledger (for ExecStartPre)")
     options = parser.parse_args(arguments)
     if options.command in ("renew", "look"):
         return _unattended(options)
@@ -62,10 +74,10 @@ def main(arguments=None):
             found = why_of(unit, options.what, time.time())
             say(json.dumps(found, indent=1) if options.json else "\n".join(found))
         else:
-            say(check(unit, time.time()))
+            _say_done(options, check(unit, time.time()))
         return 0
     except (DaneError, OSError) as exc:
-        _say_failure(options.command, exc)
+        _say_failure(options, exc)
     return 1
 
 
@@ -76,10 +88,10 @@ def _unattended(options):
         unit = read_configuration(options.config)
         lineage = os.environ.get("RENEWED_LINEAGE", "") if options.command == "renew" else ""
         text, settled = renew(unit, lineage, keep_look=options.command == "look")
-        say(text)
+        _say_done(options, text)
     except Exception as exc:
         failure = exc
-        _say_failure(options.command, exc)
+        _say_failure(options, exc)
     _tell(options.config, _notify.Run(options.command, unit, failure, settled))
     if failure is not None and not isinstance(failure, (DaneError, OSError)):
         raise failure
@@ -96,12 +108,20 @@ def _tell(path, run):
         say(f"dane-gate: {problem}", sys.stderr)
 
 
-def _say_failure(command, failure):
+def _say_done(options, text):
+    say(json.dumps({"ok": True, "text": text, "reason": None}) if options.json else text)
+
+
+def _say_failure(options, failure):
     if isinstance(failure, DaneError):
-        say(f"dane-gate: {failure.message}", sys.stderr)
-    elif isinstance(failure, OSError):
-        # A directory where a file should be, or somebody who is not root.
-        say(f"dane-gate: Cannot {command}: {failure}", sys.stderr)
+        text = failure.message
+    else:
+        # A directory where a file should be, or somebody who is not root. Of a fault of ours there is a traceback.
+        text = f"Cannot {options.command}: {failure if isinstance(failure, OSError) else type(failure).__name__}"
+    if options.json:
+        say(json.dumps({"ok": False, "text": text, "reason": _notify.reason_of(failure)}))
+    elif isinstance(failure, (DaneError, OSError)):
+        say(f"dane-gate: {text}", sys.stderr)
 
 
 def say(text, stream=None):
@@ -188,7 +208,7 @@ def _candidate(unit):
 
 
 def _renew(unit, renewed, keep_look):
-    looks, problem = _looks(unit)
+    looks, problem = _looks(unit, hurry=not keep_look)
     if keep_look and looks:
         _gate.note(_ledger(unit), _options.timing(unit["timing"]), looks=looks)
     renewable, refusals = _renewable(unit, renewed)
@@ -197,10 +217,11 @@ def _renew(unit, renewed, keep_look):
     said = []
     for spki, lineage in renewable.items():
         # One by one: what is refused for one key must not keep the other from being renewed.
-        try:
-            said.append(_renew_one(unit, lineage, spki, looks, problem))
-        except (ChainError, RefusedError) as exc:
-            refusals.append(exc)
+        served, wrong = _renew_one(unit, lineage, spki, looks, problem)
+        if wrong:
+            refusals.append(wrong)
+        else:
+            said.append(served)
     if refusals:
         raise _one(refusals)
     if keep_look and problem:
@@ -232,26 +253,55 @@ def _one(errors):
 
 
 def _renew_one(unit, lineage, spki, looks, problem):
-    """Serve what a lineage has, beside the chains of other algorithms as they are; what came of it (str)."""
+    """Serve the newest that a lineage has, or, where that is refused, the newest before it that is not: a sentence (str) and
+    what somebody has to hear of (DaneError or None)."""
+    try:
+        return _serve(unit, _files(os.path.realpath(lineage)), spki, looks, problem)
+    except (ChainError, RefusedError) as refusal:
+        instead = _serve_older(unit, lineage, spki, looks, problem)
+        seen = _without_dns(problem) if isinstance(refusal, RefusedError) else ""
+        return "", type(refusal)(refusal.message + seen + _next_step(refusal, instead), **refusal.fields)
+
+
+def _serve_older(unit, lineage, spki, looks, problem):
+    """What is served instead of the newest (str), empty where that is what was served.
+
+    certbot calls no hook twice: what was refused once may be fit by now, as one of the old issuer is while nothing is
+    published for that of the newest.
+    """
+    since = _served_chain(unit["chain_file"], spki)[0].not_before
+    for files in _older(lineage):
+        with contextlib.suppress(ChainError, RefusedError):
+            leaf = _chain.load_certificates(_text(files["cert"]), files["cert"])[:1]
+            if leaf and _chain.spki_digest(leaf[0].spki) == spki and leaf[0].not_before > since:
+                served, warning = _serve(unit, files, spki, looks, problem)
+                return f"{warning.message if warning else served}, the one in {files['cert']}"
+    return ""
+
+
+def _serve(unit, files, spki, looks, problem):
+    """Serve one version of a lineage, beside the chains of other algorithms as they are; as :func:`_renew_one`.
+
+    :raises ChainError, RefusedError: it is not served.
+    """
     candidate = _candidate(unit)
     root = _served_root(unit["chain_file"], spki)
-    _gate.write_private(candidate, _assemble(lineage, unit, root, spki))
-    try:
-        result = _gate.deploy(_gate.Deployment(
-            candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
-            daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
-            handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
-            offline=not looks, pkix=unit.get("pkix", "off"), trust_store=unit.get("trust_store", ""),
-            anchor="root" if root else "issuer"),
-            look=_gate.look_with(parse_waivers(unit.get("waive"))))
-    except RefusedError as exc:
-        raise RefusedError(exc.message + _without_dns(problem) + _next_step(exc), **exc.fields) from exc
+    _gate.write_private(candidate, _assemble(files, unit, root, spki))
+    result = _gate.deploy(_gate.Deployment(
+        candidate=candidate, dest=unit["chain_file"], looks=looks, endpoints=_endpoints(unit),
+        daemon=_gate.DAEMONS[unit["service"]], timing=_options.timing(unit["timing"]), expected_spki="",
+        handshake_timeout=unit["handshake_timeout"], ledger_path=_ledger(unit),
+        offline=not looks, pkix=unit.get("pkix", "off"), trust_store=unit.get("trust_store", ""),
+        anchor="root" if root else "issuer"),
+        look=_gate.look_with(parse_waivers(unit.get("waive"))))
     what = "serves the renewed certificate" if result["changed"] else "already serves the certificate"
     said = f"{unit['service']} {what} of key {spki[:16]}"
-    if result["pkix"]:
-        # Served all the same, but somebody has to hear of it.
-        raise ChainError(f"{said}{_without_dns(problem)}, but {result['pkix']}")
-    return said
+    # Served all the same, but somebody has to hear of it.
+    wrong = [text for text in (result.get("stale"), result["pkix"]) if text]
+    if not wrong:
+        return said, None
+    told = f"{said}{_without_dns(problem)}, but {'; and '.join(wrong)}"
+    return said, DaneError(told, reason="stale") if result.get("stale") else ChainError(told)
 
 
 def _current(unit, served):
@@ -281,27 +331,33 @@ def _without_dns(problem):
     return f" (by the ledger alone: {problem})" if problem else ""
 
 
-def _next_step(refusal):
+def _next_step(refusal, instead):
     # Another issuer, or a record over the whole certificate: nothing that waiting alone mends.
     reasons = (refusal.fields.get("answer") or {}).get("reasons", ())
     if any(reason["code"] == "version-unmatched" for reason in reasons):
-        return ". The old chain stays in service; let renew.yml publish what this one needs, and then serve it"
-    return ""
+        served = f"Until then {instead}" if instead else "The old chain stays in service"
+        return f". {served}; let renew.yml publish what this one needs, and then serve it"
+    return f". Until that is mended {instead}" if instead else ""
 
 
 def _ledger(unit):
     return os.path.join(unit["state_dir"], "ledger.json")
 
 
-def _looks(unit):
-    """A fresh look at every owner name, and the addresses with it; without one, why not."""
+def _looks(unit, hurry):
+    """A fresh look at every owner name, and the addresses with it; without one, why not.
+
+    :param hurry: take no longer than certbot's hook should.
+    """
     owners = [owner_name(name, service["port"]) for name in unit["names"] for service in unit["services"]]
     try:
         _dns.require_library()
-        settings = _dns.Settings.from_options(unit["dns"])
         waivers = parse_waivers(unit.get("waive"))
         with _gate.open_ledger(_ledger(unit), write=False) as door:
             leaving = {owner: door.ledger.name(owner).leaving() for owner in owners}
+        settings = _dns.Settings.from_options(unit["dns"])
+        if hurry:
+            settings = settings.within(HOOK_DNS_SECONDS, HOOK_QUERY_SECONDS)
         looks = [
             waive_servers(look.to_dict(), waivers, time.time()) for look in _dns.look(owners, settings, leaving).values()]
         for look in looks:
@@ -338,16 +394,41 @@ def _key_of(lineage):
     return _chain.spki_digest(_chain.public_key_of(_text(path), path))
 
 
+def _files(directory):
+    """Key, leaf and issuers of a lineage: part to path (dict). Of a directory that no link leads to, or they may be of
+    several versions."""
+    return {part: os.path.join(directory, part + ".pem") for part in PARTS}
+
+
+def _older(lineage):
+    """The versions of a lineage before its newest, newest first: those that certbot keeps beside the files that its links
+    lead to, numbered, and those that ``dane-csr`` keeps in directories that sort by age (list of dict as :func:`_files`)."""
+    folder, newest = os.path.split(os.path.realpath(os.path.join(lineage, "cert.pem")))
+    numbered = _NUMBERED.fullmatch(newest)
+    if numbered:
+        names = map(os.path.basename, glob.glob(os.path.join(glob.escape(folder), "cert*.pem")))
+        numbers = sorted({int(found.group(1)) for found in map(_NUMBERED.fullmatch, names) if found}, reverse=True)
+        return [{part: os.path.join(folder, f"{part}{number}.pem") for part in PARTS}
+                for number in numbers if number < int(numbered.group(1))]
+    versions = os.path.dirname(folder)
+    if not os.path.islink(lineage) or os.path.basename(versions) != os.path.basename(lineage):
+        return []
+    return [_files(path) for path in sorted(glob.glob(os.path.join(glob.escape(versions), "*")), reverse=True) if path < folder]
+
+
+def _served_chain(path, served):
+    chains = _chain.load_chains(_text(path), path)
+    return next(chain for chain in chains if _chain.spki_digest(chain[0].spki) == served)
+
+
 def _served_root(path, served):
     # A root is served only because records are about it (dane_anchor): what is renewed has to bring one, too.
-    chains = _chain.load_chains(_text(path), path)
-    mine = [chain for chain in chains if _chain.spki_digest(chain[0].spki) == served]
-    return _chain.served_root(mine[0], time.time())
+    return _chain.served_root(_served_chain(path, served), time.time())
 
 
-def _assemble(lineage, unit, root, served):
-    """The chain file with the chain of one of its keys as a lineage has it now, verified, and the others as they are."""
-    renewed, path = _of_lineage(lineage, unit, root), unit["chain_file"]
+def _assemble(files, unit, root, served):
+    """The chain file with the chain of one of its keys as a lineage has it, verified, and the others as they are."""
+    renewed, path = _of_lineage(files, unit, root), unit["chain_file"]
     if len(_gate.keys_of_file(path)) == 1:
         # Whatever state it is in: nothing of it is kept.
         return renewed.encode()
@@ -357,15 +438,12 @@ def _assemble(lineage, unit, root, served):
         for bundle in _chain.load_bundles(_text(path), path)).encode()
 
 
-def _of_lineage(lineage, unit, root):
+def _of_lineage(paths, unit, root):
     """Key, leaf and issuers of a lineage in one text, verified; with the root where one is served."""
-    # Where the lineage is a link to one version of all files, they are of one version.
-    lineage = os.path.realpath(lineage)
-    paths = {part: os.path.join(lineage, part + ".pem") for part in ("privkey", "cert", "chain")}
     key = _chain.load_pem(_text(paths["privkey"]), paths["privkey"]).key
     leaves = _chain.load_certificates(_text(paths["cert"]), paths["cert"])
     if key is None or not leaves:
-        raise ChainError(f"Cannot use lineage {lineage!r}: found no private key or no certificate in it")
+        raise ChainError(f"Cannot use lineage {os.path.dirname(paths['cert'])!r}: found no private key or no certificate in it")
     _chain.check_key_belongs(key, leaves[0])
     heap = _chain.load_certificates(_text(paths["chain"]), paths["chain"])
     now = time.time()
@@ -399,7 +477,7 @@ def check(unit, now):
         if chain.spki in ledger.retired:
             raise RefusedError(
                 f"Cannot present {path!r}: its key {chain.spki[:16]} was retired on this host, and its record may be gone. If "
-                "a backup brought it back, put back the file of the served key, or run rekey.yml")
+                "a backup brought it back, put back the file of the served key, or run rekey.yml", reason="key")
     replaced = ledger.chains.presented()
     reasons = [
         # How old the ledger is does not matter to a daemon that has to start: what it knows does.
@@ -408,7 +486,7 @@ def check(unit, now):
     if reasons:
         raise RefusedError(
             f"Cannot present {path!r}: " + "; ".join(reason["text"] for reason in reasons) + ". Run rekey.yml or enable.yml",
-            reasons=reasons)
+            reason="unmatched", reasons=reasons)
     keys = " and ".join(chain.spki[:16] for chain in chains)
     return f"{path} holds key {keys}, which suits every record that may be seen"
 

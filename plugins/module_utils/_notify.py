@@ -33,7 +33,7 @@ RECIPIENT = re.compile(r"[A-Za-z0-9._%+=@][A-Za-z0-9._%+=@-]*")
 # Why a run was refused or failed, for a label and for one mail a day; with the playbook that goes on, where one does.
 REASONS = {
     "certificate": "", "configuration": "enable", "deploy": "", "dns": "", "endpoint": "", "key": "rekey", "ledger": "",
-    "other": "", "service": "", "unknown": "", "unmatched": "renew",
+    "other": "", "service": "", "stale": "renew", "unknown": "", "unmatched": "renew",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import pki
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _chain, _gate, _host, _notify
 from ansible_collections.mailops.dane.plugins.module_utils._errors import DnsError
-from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger, Operation
+from ansible_collections.mailops.dane.plugins.module_utils._ledger import Clock, Ledger, Operation
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Name
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import may_deploy
 from rollover_values import OWNER, TIMING, chain, look, record, seen, version
@@ -61,6 +62,7 @@ class Host:
         self.presents, self.codes, self.reloads = FILE_A, {}, 0
         self.dns_owners = [OWNER]
         self.looked, self.asked_dns, self.addresses = [], 0, {NAME: ("192.0.2.1", "2001:db8::1")}
+        self.dns_settings = []
         self.dns = lambda: [look(time.time(), V_A)]
         self.lineage(0, "A")
         self.unit = {
@@ -70,7 +72,6 @@ class Host:
             "timing": TIMING._asdict()}
         self.remember()
         monkeypatch.setattr(_host._dns, "require_library", lambda: None)
-        monkeypatch.setattr(_host._dns.Settings, "from_options", lambda options: options)
         monkeypatch.setattr(_host._dns, "look", self.dns_look)
         monkeypatch.setattr(_host._dns, "addresses_of", self.dns_addresses)
         monkeypatch.setattr(_gate._probe, "look", self.handshakes)
@@ -92,6 +93,25 @@ class Host:
         (folder / "chain.pem").write_text(chain_pem or more.get("issuer", ISSUER).pem)
         return made
 
+    def archived(self, *certificates, number=0):
+        """Certbot's own layout of a lineage: (certificate, its issuer) in turn in an archive, and links to the last."""
+        live = self.lineages[number]
+        archive = self.directory / "archive" / live.name
+        archive.mkdir(parents=True, exist_ok=True)
+        for count, (made, issuer) in enumerate(certificates, 1):
+            for part, text in (("privkey", made.key_pem), ("cert", made.pem), ("chain", issuer.pem)):
+                (archive / f"{part}{count}.pem").write_text(text)
+        self.point_to(len(certificates), number)
+        return archive
+
+    def point_to(self, count, number=0):
+        """Let the links of a lineage lead to one version in its archive."""
+        live = self.lineages[number]
+        live.mkdir(exist_ok=True)
+        for part in ("privkey", "cert", "chain"):
+            (live / f"{part}.pem").unlink(missing_ok=True)
+            (live / f"{part}.pem").symlink_to(f"../../archive/{live.name}/{part}{count}.pem")
+
     def remember(self, age=0, dns=V_A):
         """A ledger whose last look is so many seconds old."""
         name = Name(OWNER).observe(look(time.time() - age, dns), TIMING)._replace(unknown_until=0.0)
@@ -99,6 +119,7 @@ class Host:
 
     def dns_look(self, owners, settings, _leaving):
         self.asked_dns += 1
+        self.dns_settings.append(settings)
         assert sorted(owners) == sorted(self.dns_owners)
 
         class Look:
@@ -107,6 +128,7 @@ class Host:
         return {told["owner"]: Look(told) for told in self.dns()}
 
     def dns_addresses(self, names, settings):
+        self.dns_settings.append(settings)
         return {name: type("Addresses", (), {"addresses": self.addresses[name], "ttl": 60})()
                 if name in self.addresses else DnsError("none") for name in names}
 
@@ -298,6 +320,158 @@ def test_a_look_that_took_too_long_is_no_evidence_of_the_present(host, refused):
     assert "renew.yml" not in refused("the last look at its servers is not of the last 60 s")
 
 
+# ------------------------------------------------------------------------------------- what was refused, and may be by now
+
+
+def issuer_record(*issuers):
+    """The records of some issuers."""
+    return [_gate.Record.parse("2 1 1 " + _chain.spki_digest(pki.spki(issuer.key))) for issuer in issuers]
+
+
+def renewed(issuer=ISSUER, hours=1, key="A"):
+    """A certificate that begins so many hours after the one that is served, and its issuer."""
+    return leaf(key, issuer, start=-DAY + hours * 3600), issuer
+
+
+@pytest.fixture(name="pinned")
+def fixture_pinned(host):
+    """A host with records on its key and its issuer."""
+    def publish(*issuers):
+        both = version(three_one_one("A"), *issuer_record(*issuers))
+        host.remember(dns=both)
+        host.dns = lambda: [look(time.time(), both)]
+    publish(ISSUER)
+    host.publish = publish
+    return host
+
+
+def file_of(made, issuer):
+    return made.key_pem + made.pem + issuer.pem
+
+
+def test_where_the_newest_is_refused_the_one_before_it_is_served(pinned, hook, gate):
+    """certbot calls no hook twice: the first was refused while an address did not answer, the second is of a new issuer."""
+    fit, unfit = renewed(), renewed(OTHER_ISSUER, 2)
+    archive = pinned.archived((LEAF_A, ISSUER), fit, unfit)
+    code, said = hook()
+    assert code == 1 and pinned.presents == pinned.chain_file.read_text() == file_of(*fit)
+    assert said.startswith("dane-gate: Cannot deploy the chain of key ") and "in 2 1 1" in said
+    assert (f". Until then postfix serves the renewed certificate of key {three_one_one('A').data[:16]}, the one in "
+            f"{archive}/cert2.pem; let renew.yml publish what this one needs, and then serve it") in said
+    assert set(issuer_record(OTHER_ISSUER)) < pinned.ledger.issuers.records(), "for renew.yml"
+    assert not (pinned.state / "renewed.pem").exists()
+    # The newest is still pending.
+    code, said = gate("look", "--json")
+    told = json.loads(said)
+    assert (code, pinned.reloads, told["reason"]) == (1, 1, "unmatched") and "The old chain stays in service" in told["text"]
+    pinned.publish(ISSUER, OTHER_ISSUER)
+    assert gate("look")[0] == 0 and pinned.presents == file_of(*unfit)
+
+
+def test_of_several_the_newest_that_may_be(pinned, gate):
+    several = [renewed(hours=1), renewed(hours=2), renewed(OTHER_ISSUER, 3), renewed(OTHER_ISSUER, 4)]
+    pinned.archived((LEAF_A, ISSUER), *several)
+    assert gate("look")[0] == 1 and pinned.presents == file_of(*several[1])
+
+
+def test_as_numbers_are_counted(pinned, gate):
+    """Ten comes after nine."""
+    several = [renewed(hours=hours) for hours in range(1, 11)]
+    pinned.archived(*several, renewed(OTHER_ISSUER, 20))
+    assert gate("look")[0] == 1 and pinned.presents == file_of(*several[-1])
+
+
+@pytest.mark.parametrize("other", [
+    renewed(hours=-1), renewed(hours=0), (renewed()[0], OTHER_ISSUER), renewed(OTHER_ISSUER),
+], ids=["older", "as old", "without its issuer", "refused as well"])
+def test_no_other_is_served_instead(pinned, refused, other):
+    pinned.archived(other, renewed(OTHER_ISSUER, 2))
+    refused("Cannot deploy the chain of key", "The old chain stays in service; let renew.yml publish")
+
+
+def test_another_key_is_not_served_instead_though_its_record_is_there(pinned, refused):
+    both = version(three_one_one("A"), three_one_one("B"), *issuer_record(ISSUER))
+    pinned.remember(dns=both)
+    pinned.dns = lambda: [look(time.time(), both)]
+    pinned.archived(renewed(key="B"), renewed(OTHER_ISSUER, 2))
+    refused("in 2 1 1", "The old chain stays in service")
+
+
+def test_one_that_is_newer_than_the_links_say_is_not_served(pinned, refused):
+    pinned.archived(renewed(OTHER_ISSUER, 1), renewed(hours=2))
+    pinned.point_to(1)
+    refused("in 2 1 1")
+
+
+@pytest.mark.parametrize("part", ["privkey", "cert", "chain"])
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_text(path.read_text()[:100]), lambda path: path.unlink(), lambda path: path.write_text("")])
+def test_damage_in_one_leaves_the_one_before_it(pinned, gate, part, damage):
+    fit = renewed()
+    archive = pinned.archived((LEAF_A, ISSUER), fit, renewed(hours=2), renewed(OTHER_ISSUER, 3))
+    damage(archive / f"{part}3.pem")
+    assert gate("look")[0] == 1 and pinned.presents == file_of(*fit)
+
+
+@pytest.mark.parametrize("part", ["cert", "chain"])
+def test_where_the_newest_is_damaged_too(host, hook, part):
+    fit = renewed()
+    archive = host.archived((LEAF_A, ISSUER), fit, renewed(hours=2))
+    (archive / f"{part}3.pem").write_text("-----BEGIN CERTIFICATE-----\nMII")
+    code, said = hook()
+    assert code == 1 and host.presents == file_of(*fit)
+    assert f"{part}" in said and "truncated" in said and ". Until that is mended postfix serves the renewed" in said
+
+
+def test_a_warning_of_the_one_that_is_served_instead_is_told(pinned, gate):
+    pinned.unit.update(pkix="warn", trust_store="/nowhere")
+    fit = renewed()
+    pinned.archived((LEAF_A, ISSUER), fit, renewed(OTHER_ISSUER, 2))
+    code, said = gate("look")
+    assert code == 1 and pinned.presents == file_of(*fit) and "but clients that verify without DANE" in said
+
+
+def test_a_postfix_that_does_not_reload_is_not_asked_twice(pinned, gate):
+    pinned.archived((LEAF_A, ISSUER), renewed(), renewed(hours=2), renewed(OTHER_ISSUER, 3))
+    pinned.codes["postfix", "reload"] = 1
+    code, said = gate("look")
+    assert code == 1 and "did not reload" in said and pinned.presents == FILE_A
+    # And once more for the old chain.
+    assert pinned.reloads == 2
+
+
+def requested(host, *certificates, name=NAME):
+    """The layout of dane-csr: a directory for each certificate, and a link to the last."""
+    versions = host.directory / "versions" / name
+    for count, (made, issuer) in enumerate(certificates, 1):
+        folder = versions / f"2026010{count}T000000Z"
+        folder.mkdir(parents=True)
+        for part, text in (("privkey", made.key_pem), ("cert", made.pem), ("chain", issuer.pem), ("request", "a request")):
+            (folder / f"{part}.pem").write_text(text)
+    (versions / ".tmp").mkdir()
+    for path in host.lineages[0].iterdir():
+        path.unlink()
+    host.lineages[0].rmdir()
+    host.lineages[0].symlink_to(folder)
+    return versions
+
+
+def test_certificates_for_a_request_of_ours_are_gone_through_likewise(pinned, hook):
+    fit = renewed()
+    # What is newer than the link says has not been put in service.
+    versions = requested(pinned, (LEAF_A, ISSUER), fit, renewed(OTHER_ISSUER, 2), renewed(hours=3))
+    pinned.lineages[0].unlink()
+    pinned.lineages[0].symlink_to(versions / "20260103T000000Z")
+    code, said = hook()
+    assert code == 1 and pinned.presents == file_of(*fit)
+    assert f", the one in {versions}/20260102T000000Z/cert.pem; let renew.yml" in said
+
+
+def test_what_lies_beside_a_directory_of_somebody_else_is_not_gone_through(pinned, refused):
+    requested(pinned, renewed(), renewed(OTHER_ISSUER, 2), name="of-somebody-else")
+    refused("in 2 1 1")
+
+
 # -------------------------------------------------------------------------------------------------- another key by hand
 
 
@@ -390,6 +564,47 @@ def test_a_renewal_by_an_old_ledger_is_refused(host, refused, blind):
     refused("the last look at its servers is not of the last", blind)
 
 
+def serving_what_ends(host, left=5):
+    """The certificate that is served has so many days left."""
+    old = leaf("A", start=(left - 90) * DAY, end=left * DAY)
+    host.chain_file.write_text(old.key_pem + old.pem + ISSUER.pem)
+    host.presents = host.chain_file.read_text()
+
+
+def test_but_not_in_the_last_week_of_what_is_served_and_somebody_hears_of_it(host, hook, gate, blind):
+    serving_what_ends(host)
+    host.remember(30 * DAY)
+    before = host.ledger.name(OWNER)
+    renewed = host.lineage(0, "A")
+    code, said = hook()
+    assert code == 1 and host.reloads == 1 and renewed.pem in host.presents == host.chain_file.read_text()
+    assert said.startswith("dane-gate: postfix serves the renewed certificate of key ") and blind in said
+    assert f", but the ledger is stale: the last look at {OWNER} in which the DNS was seen is 30 days old" in said
+    assert host.ledger.name(OWNER) == before
+    code, said = hook()
+    assert code == 0 and "already serves the certificate" in said
+    code, said = gate("look")
+    assert code == 1 and "Cannot look: " in said and host.reloads == 1
+
+
+def test_another_issuer_is_not_judged_by_a_stale_ledger_even_then(host, hook, blind):
+    serving_what_ends(host)
+    host.remember(30 * DAY)
+    host.lineage(0, "A", issuer=OTHER_ISSUER)
+    code, said = hook()
+    assert code == 1 and "the last look at its servers is not of the last 60 s" in said and not host.reloads
+
+
+def test_in_the_last_week_both_warnings_are_told(host, gate, blind):
+    serving_what_ends(host)
+    host.remember(30 * DAY)
+    host.unit.update(pkix="warn", trust_store="/nowhere")
+    code, said = gate("renew", "--json")
+    told = json.loads(said)
+    assert (code, told["ok"], told["reason"], host.reloads) == (1, False, "stale", 1)
+    assert "but the ledger is stale" in told["text"] and "; and clients that verify without DANE" in told["text"]
+
+
 def test_a_renewal_by_a_lost_ledger_is_refused(host, refused, blind):
     (host.state / "ledger.json").unlink()
     refused(OWNER, blind)
@@ -426,6 +641,24 @@ def test_a_missing_library_is_no_sight(host, hook, monkeypatch):
     monkeypatch.setattr(_host._dns, "require_library", missing)
     code, said = hook()
     assert code == 0 and "by the ledger alone: dnspython is missing" in said
+
+
+def test_the_hook_is_in_a_hurry_and_the_daily_look_is_not(host, hook, gate):
+    """certbot waits for the one, and the other is what keeps the ledger fresh."""
+    host.unit["dns"]["query_timeout"] = 5
+    before = time.monotonic()
+    assert hook()[0] == 0
+    hurried, again = host.dns_settings
+    assert hurried is again and hurried.timeout == 2
+    assert before + 10 <= hurried.until <= time.monotonic() + 10
+    assert gate("look")[0] == 0
+    patient = host.dns_settings[-1]
+    assert (patient.timeout, patient.until) == (5, None)
+
+
+def test_one_dead_server_does_not_make_the_hook_blind(host):
+    """It is asked as often as any, and before it one of the parent zone is waited for once: that is within the time."""
+    assert _host.HOOK_QUERY_SECONDS * (_host._dns.Settings().tries + 1) < _host.HOOK_DNS_SECONDS
 
 
 NOW = 1_700_000_000.0
@@ -671,6 +904,76 @@ def test_a_command_that_is_none(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         _host.main(arguments)
     assert caught.value.code == 2 and "usage: dane-gate" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------- said to programs
+
+
+@pytest.fixture(name="told")
+def fixture_told(host, gate, capsys):
+    """``told("look")``: what a command says to programs: (exit status, ok, text, reason). Nothing else is said."""
+
+    def run(command):
+        host.config.exists() or host.config.write_text(json.dumps(host.unit))
+        code = _host.main(["--config", str(host.config), command, "--json"])
+        said = capsys.readouterr()
+        assert said.err == "" and said.out.count("\n") == 1
+        found = json.loads(said.out)
+        assert set(found) == {"ok", "text", "reason"}
+        return code, found["ok"], found["text"], found["reason"]
+    return run
+
+
+def test_what_went_well_is_said_to_programs(told):
+    key = three_one_one("A").data[:16]
+    assert told("renew") == (0, True, f"postfix serves the renewed certificate of key {key}", None)
+    assert told("look") == (0, True, f"postfix already serves the certificate of key {key}", None)
+    assert told("check")[:2] == (0, True)
+
+
+@pytest.mark.parametrize("command", ["renew", "look", "check", "status"])
+def test_what_went_wrong_is_said_to_programs(host, told, command):
+    host.config.write_text("{}")
+    code, fine, text, reason = told(command)
+    assert (code, fine, reason) == (1, False, "configuration") and text.startswith("Cannot use ")
+
+
+def test_why_a_chain_may_not_be_presented_is_said_to_programs(host, told):
+    host.remember(0, version(three_one_one("B")))
+    assert told("check")[::3] == (1, "unmatched")
+    ledger = host.ledger._replace(retired=frozenset({three_one_one("A").data}))
+    (host.state / "ledger.json").write_text(json.dumps(ledger.to_dict()))
+    assert told("check")[::3] == (1, "key")
+    host.chain_file.write_text("nonsense")
+    assert told("check")[::3] == (1, "certificate")
+
+
+def test_why_a_renewal_is_refused_is_said_to_programs(host, told):
+    host.lineage(0, "B")
+    code, fine, text, reason = told("renew")
+    assert (code, fine, reason) == (1, False, "key") and text.startswith("Cannot renew: no lineage has key")
+    host.dns = unreachable
+    assert told("look")[3] == "key"
+    host.lineage(0, "A")
+    assert told("look")[3] == "dns"
+
+
+def test_what_the_system_says_no_to_is_said_to_programs(host, told, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(_host, "check", full)
+    assert told("check") == (1, False, "Cannot check: [Errno 28] No space left on device", "other")
+
+
+def test_a_fault_of_ours_is_said_to_programs_and_not_hidden(host, capsys, monkeypatch):
+    def fault(*_arguments, **_more):
+        raise ValueError("something that may be a key")
+    monkeypatch.setattr(_host, "renew", fault)
+    host.config.write_text(json.dumps(host.unit))
+    with pytest.raises(ValueError, match="something"):
+        _host.main(["--config", str(host.config), "renew", "--json"])
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {"ok": False, "text": "Cannot renew: ValueError", "reason": "other"}
 
 
 # ------------------------------------------------------------------------------------------------------------ as copies
@@ -1025,3 +1328,49 @@ def test_a_host_with_another_name_waits_for_the_certificate_to_have_it(host, ref
     host.dns = lambda: [look(time.time(), V_A), look(time.time(), V_A, owner="_25._tcp.mail.example.test.")]
     host.dns_owners = [OWNER, "_25._tcp.mail.example.test."]
     refused("mail.example.test", "is missing", "request it for all base domains")
+
+
+# ----------------------------------------------------------------------------------------------- Ansible away for a year
+
+
+class Calendar:
+    """A clock that is set by hand, for all that the gate asks what time it is; the computer runs all the while."""
+
+    def __init__(self, monkeypatch):
+        self.now = float(pki.NOW)
+        monkeypatch.setattr(_host.time, "time", lambda: self.now)
+        monkeypatch.setattr(_gate, "read_clock", lambda clock: Clock(clock(), "boot", clock()))
+        for function in ("deploy", "note", "open_ledger"):
+            # Their own default is the real clock.
+            monkeypatch.setattr(_gate, function, functools.partial(getattr(_gate, function), clock=lambda: self.now))
+
+
+def test_ansible_away_for_a_year(host, gate, hook, monkeypatch):
+    """Daily looks, a renewal every sixty days; meanwhile somebody makes another key by hand, and takes it back ten days
+    later."""
+    calendar = Calendar(monkeypatch)
+    issued, refusals, sizes = [(LEAF_A, ISSUER)], [], []
+    host.archived(*issued)
+    for day in range(1, 366):
+        calendar.now = pki.NOW + day * DAY
+        if day % 60 == 0:
+            issued.append((leaf("A", start=(day - 1) * DAY, end=(day + 89) * DAY), ISSUER))
+            host.archived(*issued)
+            assert hook()[0] == 0
+        elif day == 200:
+            host.archived(*issued, (leaf("B", start=(day - 1) * DAY, end=(day + 89) * DAY), ISSUER))
+            assert hook()[0] == 1
+        elif day == 210:
+            host.archived(*issued)
+        # The look knows of no lineage in particular.
+        monkeypatch.delenv("RENEWED_LINEAGE", raising=False)
+        code, said = gate("look")
+        assert code == 0 or "no lineage has key" in said
+        refusals += [day] * code
+        assert host.presents == host.chain_file.read_text() == file_of(*issued[-1])
+        assert _chain.load_certificates(host.presents, "what is served")[0].not_after > calendar.now + 29 * DAY
+        sizes.append((host.state / "ledger.json").stat().st_size)
+    assert host.reloads == len(issued) - 1 == 6
+    assert refusals == list(range(200, 210))
+    assert host.ledger.retired == frozenset() and host.ledger.operation is None
+    assert max(sizes[60:]) <= max(sizes[:60]), "what nobody can see any more is forgotten"

@@ -21,7 +21,7 @@ from ansible_collections.mailops.dane.plugins.module_utils._errors import (
     ChainError, DaneError, DeployError, DnsError, LedgerError, RefusedError)
 from ansible_collections.mailops.dane.plugins.module_utils._ledger import Operation
 from rollover_values import OWNER, look
-from test__host import DAY, FILE_A, ISSUER, LEAF_A, NAME, V_A, Host, leaf, three_one_one
+from test__host import DAY, FILE_A, ISSUER, LEAF_A, NAME, V_A, Host, leaf, three_one_one, unreachable
 
 FAKE = r"""#!/bin/sh
 cd '{}'
@@ -279,7 +279,8 @@ def test_file_names_in_other_tongues(host, hook, monkeypatch):
 
 @pytest.mark.parametrize(("failure", "reason"), [
     (ChainError("x"), "certificate"), (DnsError("x"), "dns"), (LedgerError("x"), "ledger"), (DeployError("x"), "deploy"),
-    (DaneError("x", reason="configuration"), "configuration"), (DaneError("x"), "other"), (OSError(28, "full"), "other"),
+    (DaneError("x", reason="configuration"), "configuration"), (DaneError("x", reason="stale"), "stale"),
+    (DaneError("x"), "other"), (OSError(28, "full"), "other"),
     (ValueError("x"), "other"), (RefusedError("x"), "other"), (RefusedError("x", reason="key"), "key"),
     (RefusedError("x", silent=["y"]), "endpoint"), (RefusedError("x", objections=["y"]), "service"),
     (RefusedError("x", answer={"reasons": [{"code": "not-secure"}]}), "unknown"),
@@ -347,6 +348,23 @@ def test_what_is_not_known_is_left_out(host, gate):
     assert gate("renew")[0] == 1
     assert host.refusals() == {"certificate"}
     assert not [name for name in host.metrics() if not name.startswith(("refused", "last_run", "ledger_written", "last_"))]
+
+
+def test_a_renewal_by_a_stale_ledger_is_told_though_it_is_served(host, hook):
+    old = leaf("A", start=-85 * DAY, end=5 * DAY)
+    host.chain_file.write_text(old.key_pem + old.pem + ISSUER.pem)
+    host.presents = host.chain_file.read_text()
+    host.remember(30 * DAY)
+    host.dns = unreachable
+    assert hook()[0] == 1 and host.reloads == 1
+    (message,) = host.mails
+    words = " ".join(message.get_content().split())
+    assert message["Subject"] == "mx1: dane-gate renew failed (stale)"
+    assert "postfix serves the renewed certificate of key" in words and "but the ledger is stale" in words
+    assert "Its certificate lasts until" in words and "ansible-playbook mailops.dane.renew -l mx1" in words
+    assert host.refusals() == {"stale"}
+    host.dns = lambda: [look(time.time(), V_A)]
+    assert hook()[0] == 0 and host.refusals() == set() and len(host.mails) == 1
 
 
 def test_without_the_directory_of_the_collector(host, hook):

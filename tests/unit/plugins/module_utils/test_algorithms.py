@@ -335,7 +335,7 @@ class Mail(Host):
             "addresses": {NAME: ["198.51.100.1"]}, "chain_file": self.dest, "dns": {}, "handshake_timeout": 0,
             "lineages": [str(path) for path in self.live.values()], "names": [NAME], "service": "postfix",
             "services": [{"port": 25, "starttls": "smtp"}], "state_dir": str(directory), "timing": TIMING._asdict()}
-        monkeypatch.setattr(_host, "_looks", lambda unit: ([look(time.time(), *self.versions)], ""))
+        monkeypatch.setattr(_host, "_looks", lambda unit, hurry: ([look(time.time(), *self.versions)], ""))
         monkeypatch.setattr(_gate._probe, "look", lambda endpoints, **more: [self.outcome(one) for one in endpoints])
         monkeypatch.setattr(_gate, "_run", self.postfix)
 
