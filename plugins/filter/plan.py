@@ -216,6 +216,8 @@ class FilterModule:
             "dane_authenticator_arguments": _certbot.authenticator_arguments,
             "dane_key_arguments": _certbot.key_arguments,
             "dane_renewal_settings": _certbot.renewal_settings,
+            "dane_impossible_request": _certbot.impossible_request,
+            "dane_request_objections": _certbot.request_objections,
             "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,

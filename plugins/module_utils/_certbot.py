@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What certbot is asked for, by its version and by how it is to show control of the names. Pure.
+"""What certbot is asked for, by its version, by how it is to show control of the names, and by whose request. Pure.
 
 Private to this collection. Read in the sources of certbot 1.9 to 5.0: docs/certbot.md has the table.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from ._chain import covers
 from ._errors import DaneError
 
 # --key-type came with 1.10; before it there are RSA keys only, and none of them on request.
@@ -196,3 +197,61 @@ def _is_address(text):
         return bool(ipaddress.ip_address(str(text)))
     except ValueError:
         return False
+
+
+# ------------------------------------------------------------------------------------------ requests of somebody else's
+
+
+def impossible_request(path, method, key_path):
+    """One sentence for everything that is wrong with the option ``dane_csr_request``, whatever is in the file (list of str).
+
+    :param path: the option. :param method: ``dane_certbot_method``. :param key_path: ``dane_csr_privatekey``.
+    """
+    if not path:
+        return []
+    found = []
+    if method != "csr":
+        found.append(f"found dane_certbot_method: {method}, expected csr: for its own lineages certbot makes the requests")
+    if not str(path).startswith("/"):
+        found.append("expected a file on the mail host by its whole path")
+    if not key_path:
+        found.append("found no key for it, expected the file with its private key in dane_csr_privatekey: a server has to hold "
+                     "the key of what it presents, so a certificate without it could never be in the chain file")
+    return [f"dane_csr_request: Cannot use {path!r:.100}: {problem}" for problem in found]
+
+
+def request_objections(request, key, path, key_path, names):
+    """Why a request that was made elsewhere cannot be handed to certbot for this host (list of str); empty when it can.
+
+    :param request: what community.crypto's openssl_csr_info returned for it (dict), also where that failed.
+    :param key: likewise its openssl_privatekey_info. :param path, key_path: the options they were read by.
+    :param names: base domains that the certificate has to cover.
+    """
+    mine, wanted, found = _key_digest(request), _key_digest(key), []
+    if not wanted:
+        found.append(f"dane_csr_privatekey: Cannot use {key_path!r}: expected a private key in PEM form, not encrypted; found: "
+                     f"{_said(key)}")
+    if not mine:
+        return [*found, f"dane_csr_request: Cannot use {path!r}: expected a certificate signing request in PEM form; found: "
+                        f"{_said(request)}"]
+    problems = []
+    if not request["signature_valid"]:
+        problems.append("expected that its own key has signed it, found a signature that does not verify: it was changed "
+                        "afterwards, or damaged. Make it anew")
+    if wanted and mine != wanted:
+        problems.append(f"expected a request for the key in {key_path}, {wanted[:16]}, found one for key {mine[:16]}. Name the "
+                        "file of its own key, or make it for that one")
+    given = [name[4:] for name in request["subject_alt_name"] or [] if name.startswith("DNS:")]
+    missing = [name for name in names if not any(covers(pattern, name) for pattern in given)]
+    if missing:
+        problems.append(f"expected subject alternative names that cover dane_names, found {', '.join(given) or 'none'}; "
+                        f"{', '.join(missing)} is missing. Make it anew for all of them")
+    return found + [f"dane_csr_request: Cannot use {path!r}: {problem}" for problem in problems]
+
+
+def _key_digest(info):
+    return (info.get("public_key_fingerprints") or {}).get("sha256", "").replace(":", "")
+
+
+def _said(info):
+    return " ".join(str(info.get("msg") or "none").split())[:300]

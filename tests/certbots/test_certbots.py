@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The role's own tasks with old and new certbots from PyPI and a real ACME server: renewals keep the key, and another key
-is made when one is asked for. The lab has Debian's 2.1; these are the edges of what is supported.
+is made when one is asked for; requests are renewed with their key. The lab has Debian's 2.1; these are the edges of what is
+supported.
 
 Pebble takes every challenge for passed here (PEBBLE_VA_ALWAYS_VALID): which key a certificate is for has nothing to do
 with it, and nothing has to be reached from outside.
@@ -64,7 +65,9 @@ def _acme(tmp_path_factory):
         "listenAddress": f"127.0.0.1:{port}", "managementListenAddress": f"127.0.0.1:{_free_port()}",
         "certificate": str(ca_file), "privateKey": str(directory / "acme.key"), "httpPort": 80, "tlsPort": 443,
         "ocspResponderURL": "", "externalAccountBindingRequired": False}}), encoding="utf-8")
-    environment = {**os.environ, "PEBBLE_VA_ALWAYS_VALID": "1", "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0"}
+    # Else it asks for proof every other time only.
+    environment = {**os.environ, "PEBBLE_VA_ALWAYS_VALID": "1", "PEBBLE_VA_NOSLEEP": "1", "PEBBLE_WFE_NONCEREJECT": "0",
+                   "PEBBLE_AUTHZREUSE": "0"}
     with open(directory / "log", "wb") as log:
         process = subprocess.Popen(["pebble", "-config", str(directory / "pebble.json")], env=environment, stdout=log,
                                    stderr=subprocess.STDOUT)
@@ -91,10 +94,11 @@ class Host:
     """A host with one of the certbots, and what the role does there."""
 
     def __init__(self, version, acme, place):
-        self.directory, self.place = place / "letsencrypt", place
+        self.directory, self.csr_directory, self.place = place / "letsencrypt", place / "csr", place
         self.url, ca_file = acme
         # Empty: a configuration of the machine or of the user must not decide how the role behaves here.
         (place / "ansible.cfg").touch()
+        (place / "dane_gate").symlink_to(ROOT / "build/collections/ansible_collections/mailops/dane/plugins/module_utils")
         self.bin = ROOT / "build" / f"venv-certbot-{version}" / "bin"
         # The hosts' own proxy, if any, leads nowhere near here.
         self.environment = {
@@ -106,14 +110,40 @@ class Host:
 
     def role(self, obtain=True, keep=True, replace=False, **more):
         """Run the role's tasks; its output."""
+        return self.play("obtain.yml", obtain=obtain, keep=keep, _dane_lineage=NAME, _dane_replace=replace, **more)
+
+    def play(self, playbook, *arguments, code=0, **more):
+        """Run a playbook beside this file, with what all of them need and more variables; its output."""
         variables = {
-            "obtain": obtain, "keep": keep, "_dane_lineage": NAME, "_dane_key_type": "ecdsa",
-            "_dane_replace": replace,
-            "_dane_effective": {"names": [NAME]}, "dane_certbot_name": NAME, "dane_acme_server": self.url,
-            "dane_certbot_directory": str(self.directory), "dane_certbot_arguments": self.places,
-            "ansible_python_interpreter": sys.executable, **more}
-        return self._run(str(BIN / "ansible-playbook"), "-i", "localhost,", str(ROOT / "tests/certbots/obtain.yml"),
-                         "-e", json.dumps(variables))
+            "_dane_key_type": "ecdsa", "_dane_effective": {"names": [NAME]}, "dane_certbot_name": NAME,
+            "dane_acme_server": self.url, "dane_certbot_directory": str(self.directory),
+            "dane_certbot_arguments": self.places, "ansible_python_interpreter": sys.executable, **more}
+        return self._run(str(BIN / "ansible-playbook"), "-i", "localhost,", str(ROOT / "tests/certbots" / playbook),
+                         "-e", json.dumps(variables), *arguments, code=code)
+
+    def given(self, key, request_of):
+        """Write the files of somebody who brings a key, and a request of another or the same; the request (bytes)."""
+        names = x509.SubjectAlternativeName([x509.DNSName(NAME), x509.DNSName(f"www.{NAME}")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).add_extension(names, False).sign(
+            request_of, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        (self.place / "given.csr").write_bytes(request)
+        (self.place / "given.pem").write_bytes(key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        return request
+
+    def requests(self, *arguments, code=0):
+        """Have key and request of one lineage made, and those of the other taken from the files; the run's output."""
+        (self.csr_directory / "next").mkdir(parents=True)
+        return self.play(
+            "request.yml", *arguments, code=code, given_key=str(self.place / "given.pem"),
+            given_request=str(self.place / "given.csr"), dane_hook=False, _dane_csr_directory=str(self.csr_directory),
+            _dane_csr_settings_file=str(self.place / "csr.json"), _dane_host={"ledger": {"retired": []}},
+            _dane_ledger={"presented": [], "file_keys": []}, _dane_lineages=[])
+
+    def dane_csr(self, *arguments):
+        """The command that the role installs, from the same files, with the settings that the role has written."""
+        start = f"import sys; sys.path.insert(0, {str(self.place)!r}); from dane_gate._csr import main; sys.exit(main())"
+        return self._run(sys.executable, "-c", start, "--config", str(self.place / "csr.json"), *arguments)
 
     def certbot(self, *arguments):
         """As an administrator or certbot's timer would."""
@@ -124,15 +154,16 @@ class Host:
         """As certbot's timer does when the time has come."""
         return self.certbot("renew", "--force-renewal", "--no-random-sleep-on-renew")
 
-    def _run(self, *command):
+    def _run(self, *command, code=0):
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600, check=False)
-        assert done.returncode == 0, f"{command[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        assert done.returncode == code, f"{command[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
         return done.stdout
 
-    def served(self):
-        """(key, certificate) of the lineage: what one of them is about, and which one it is."""
-        certificate = x509.load_pem_x509_certificate((self.directory / "live" / NAME / "cert.pem").read_bytes())
-        key = serialization.load_pem_private_key((self.directory / "live" / NAME / "privkey.pem").read_bytes(), None)
+    def served(self, directory=None, name=NAME):
+        """(key, certificate) of a lineage: what one of them is about, and which one it is."""
+        live = (directory or self.directory) / "live" / name
+        certificate = x509.load_pem_x509_certificate((live / "cert.pem").read_bytes())
+        key = serialization.load_pem_private_key((live / "privkey.pem").read_bytes(), None)
         assert key.public_key() == certificate.public_key()
         return key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo), certificate.serial_number
@@ -180,10 +211,52 @@ def test_what_a_certonly_by_hand_dropped_is_put_back(host):
 
 
 def test_renewals_follow_the_option(host):
-    host.role()
-    web = host.place / "web"
+    """Any authenticator that arguments name goes on as it was obtained by, until the option names one."""
+    web, hook, shown = (host.place / name for name in ("web", "show", "shown"))
     web.mkdir()
+    hook.write_text(f"#!/bin/sh\necho $CERTBOT_DOMAIN >> '{shown}'\n")
+    hook.chmod(0o755)
+    host.role(dane_certbot_authenticator="arguments",
+              dane_certbot_arguments=[*host.places, "--manual", "--manual-auth-hook", str(hook)])
+    assert shown.read_text() == f"{NAME}\n"
+    assert _kept(host)
+    assert shown.read_text() == f"{NAME}\n" * 2
     host.role(obtain=False, dane_certbot_authenticator="webroot", dane_certbot_webroot=str(web))
     assert _kept(host)
+    assert shown.read_text() == f"{NAME}\n" * 2
     renewal = (host.directory / "renewal" / f"{NAME}.conf").read_text(encoding="utf-8")
     assert "authenticator = webroot" in renewal and f"webroot_path = {web}," in renewal
+
+
+def test_requests_that_are_made_and_given_are_renewed_with_their_keys(host):
+    key = ec.generate_private_key(ec.SECP256R1())
+    given = host.given(key, key)
+    host.requests()
+    lineages = {NAME: {NAME}, f"{NAME}-2": {NAME, f"www.{NAME}"}}
+    for name in lineages:
+        host.dane_csr("obtain", name)
+    before = {name: host.served(host.csr_directory, name) for name in lineages}
+    host.dane_csr("renew", "--force")
+    for name, names in lineages.items():
+        live = host.csr_directory / "live" / name
+        spki, serial = host.served(host.csr_directory, name)
+        assert spki == before[name][0] and serial != before[name][1]
+        certificate = x509.load_pem_x509_certificate((live / "cert.pem").read_bytes())
+        asked = x509.load_pem_x509_csr((live / "request.pem").read_bytes())
+        for one in (certificate, asked):
+            found = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            assert set(found.get_values_for_type(x509.DNSName)) == names
+    assert before[f"{NAME}-2"][0] == key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert (host.csr_directory / "live" / f"{NAME}-2" / "request.pem").read_bytes() == given
+    # It has no lineage of its own that it would renew with another key.
+    assert not list(host.directory.glob("live/*")) and not list(host.directory.glob("renewal/*"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_a_request_for_another_key_is_refused_before_anything_is_made(acme, tmp_path, arguments):
+    host = Host(CERTBOTS[-1], acme, tmp_path)
+    host.given(ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1()))
+    said = " ".join(host.requests(*arguments, code=2).split())
+    assert f"localhost: dane_csr_request: Cannot use '{host.place}/given.csr': expected a request for the key in" in said
+    assert not list((host.csr_directory / "next").iterdir())

@@ -24,6 +24,7 @@ from scene import AFTER, BEFORE
 pytestmark = pytest.mark.usefixtures("in_order")
 CSR = "/etc/mailops-dane/csr"
 GIVEN = "/etc/ssl/private/mail-next.pem"
+REQUEST = "/etc/ssl/mail-next.csr"
 UNIT = "mailops-dane-csr.service"
 DROP_IN = f"/run/systemd/system/{UNIT}.d/now.conf"
 BROUGHT = "/run/standby.key"
@@ -128,6 +129,23 @@ def test_a_renewal_that_fails_is_seen_and_changes_nothing(mail, lab):
     assert host.untouched() == before
 
 
+def test_a_request_for_another_key_is_refused_before_anything_is_touched(play, mail, options):
+    """mx1 brings a key and a request for it; here the option names another key."""
+    host = mail["mx1"]
+    name, other = host.host.name, f"{lineage(host)}/privkey.pem"
+    assert host.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", GIVEN).code == 0
+    assert host.run("openssl", "req", "-new", "-key", GIVEN, "-subj", f"/O=who brings it/CN={name}", "-addext",
+                    f"subjectAltName=DNS:{name}", "-out", REQUEST).code == 0
+    before = host.untouched()
+    played = play("rekey", *options, "-e", f"dane_csr_request={REQUEST}", "-e", f"dane_csr_privatekey={other}", check=False,
+                  limit=name)
+    assert played.returncode != 0
+    words = " ".join(played.output.split())
+    assert f"{name}: dane_csr_request: Cannot use '{REQUEST}': expected a request for the key in {other}, " in words
+    assert f"found one for key {key_in(host, GIVEN)[:16]}." in words
+    assert host.untouched() == before and host.ledger()["operation"] is None
+
+
 def test_a_key_that_is_served_already_is_no_next_key(play, mail, options):
     host = mail["mx1"]
     before = host.untouched()
@@ -140,19 +158,20 @@ def test_a_key_that_is_served_already_is_no_next_key(play, mail, options):
 
 
 def test_a_rekey_with_a_key_that_was_given_and_with_one_that_is_made(play, mail, published, options, windows):
-    """mx1 brings its own key; that of mx2 is made there. What was renewed is in the other directory."""
+    """mx1 brings its own key and request; those of mx2 are made there. What was renewed is in the other directory."""
     time.sleep(AFTER)
     windows["renewals"].append(time.time())
     windows["rekey"] = [time.time()]
     time.sleep(BEFORE)
     one, two = mail["mx1"], mail["mx2"]
     before = {short: host.served() for short, host in mail.items()}
-    assert one.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", GIVEN).code == 0
     given, untouched = key_in(one, GIVEN), one.run("stat", "-c", "%y %z %a", GIVEN).text
     # The refused one is open on mx1 and goes on; without `new` mx2 would begin none beside it.
-    play("rekey", *options, "-e", "dane_rekey=new", "-e", json.dumps(
-        {"dane_csr_privatekey": f"{{{{ '{GIVEN}' if inventory_hostname == '{one.host.name}' else '' }}}}"}))
+    play("rekey", *options, "-e", "dane_rekey=new", "-e", json.dumps({
+        option: f"{{{{ '{path}' if inventory_hostname == '{one.host.name}' else '' }}}}"
+        for option, path in (("dane_csr_privatekey", GIVEN), ("dane_csr_request", REQUEST))}))
     assert one.served().spki == given and one.run("stat", "-c", "%y %z %a", GIVEN).text == untouched
+    assert one.run("cmp", REQUEST, f"{lineage(one, '-2')}/request.pem").code == 0
     assert two.served().spki != before["mx2"].spki
     for short, host in mail.items():
         after = host.served()
@@ -174,6 +193,7 @@ def test_renewals_after_the_rekey(mail):
         assert said.count("has another key than the one that is served: nothing to do before a rekey") == 1
         found = host.run("find", CSR, "-name", "privkey.pem", "-perm", "/077").text
         assert found == "" and host.run("find", f"{CSR}/next", "-mindepth", "1").text == ""
+    assert mail["mx1"].run("cmp", REQUEST, f"{lineage(mail['mx1'], '-2')}/request.pem").code == 0
 
 
 def with_key(host, key, line):

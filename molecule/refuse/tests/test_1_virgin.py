@@ -54,6 +54,15 @@ def test_issuers_to_publish_ahead(refused, combinations, path, says):
         "mx1.example.test: dane_issuer_pool: Cannot", *says])
 
 
+@pytest.mark.parametrize(("key", "says"), [
+    ("", ["found no key for it", "expected the file with its private key in dane_csr_privatekey"]),
+    ("/nowhere/mail.pem", ["expected a certificate signing request in PEM form; found: ", "No such file"]),
+])
+def test_a_request_of_somebody_else(refused, key, says):
+    refused("enable", *option(dane_certbot_method="csr", dane_csr_request="/nowhere/mail.csr", dane_csr_privatekey=key), says=[
+        "mx1.example.test: ", "dane_csr_request: Cannot use '/nowhere/mail.csr': ", *says])
+
+
 def test_unknown_option(refused):
     refused("enable", *option(dane_tttl=20), says=["mx1.example.test: unknown option dane_tttl, did you mean dane_ttl?"])
 

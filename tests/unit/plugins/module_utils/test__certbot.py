@@ -183,3 +183,90 @@ def test_of_a_lineage_only_its_configuration_or_one_file_is_left():
     for left, count in ((f"/le/renewal/{NAMES[0]}.conf", 4), (f"/le/live/{NAMES[0]}/cert.pem", 3)):
         (said,) = damages([left])
         assert said.count("/live/") == count
+
+
+# ------------------------------------------------------------------------------------------ requests of somebody else's
+
+REQUEST, KEY_FILE = "/etc/ssl/mail.csr", "/etc/ssl/private/mail.pem"
+WANTED = ["mx1.example.org", "mx.example.net"]
+
+
+def of_key(letter):
+    """As community.crypto writes the digests of a key."""
+    return {"public_key_fingerprints": {"sha256": ":".join([letter * 2] * 32), "sha512": "00"}}
+
+
+def request(letter="a", names=(*WANTED, "www.example.org"), **more):
+    return {**of_key(letter), "signature_valid": True, "subject_alt_name": [f"DNS:{name}" for name in names], **more}
+
+
+def objections(info, key=of_key("a"), names=WANTED):  # noqa: B008
+    return _certbot.request_objections(info, key, REQUEST, KEY_FILE, names)
+
+
+def test_options_of_a_request_that_go_together():
+    assert _certbot.impossible_request(REQUEST, "csr", KEY_FILE) == []
+    assert _certbot.impossible_request("", "csr", KEY_FILE) == _certbot.impossible_request("", "lineage", "") == []
+
+
+@pytest.mark.parametrize(("path", "method", "key_path", "words"), [
+    (REQUEST, "csr", "", ("found no key for it", "dane_csr_privatekey", "could never be in the chain file")),
+    (REQUEST, "lineage", KEY_FILE, ("found dane_certbot_method: lineage, expected csr",)),
+    ("mail.csr", "csr", KEY_FILE, ("expected a file on the mail host by its whole path",)),
+    ("-----BEGIN CERTIFICATE REQUEST-----", "csr", KEY_FILE, ("expected a file on the mail host by its whole path",)),
+])
+def test_options_of_a_request_that_do_not_are_named(path, method, key_path, words):
+    (told,) = _certbot.impossible_request(path, method, key_path)
+    assert told.startswith(f"dane_csr_request: Cannot use {path!r}: ") and all(word in told for word in words)
+
+
+def test_a_request_for_its_key_and_all_names():
+    assert objections(request()) == []
+    assert objections(request(names=["MX1.example.org", "*.example.net"])) == []
+
+
+@pytest.mark.parametrize(("names", "found", "missing"), [
+    (["mx1.example.org"], "mx1.example.org", "mx.example.net"),
+    (["*.example.org", "example.net"], "*.example.org, example.net", "mx.example.net"),
+    (["*.net", "mx1.example.org"], "*.net, mx1.example.org", "mx.example.net"),
+    ([], "none", "mx1.example.org, mx.example.net"),
+])
+def test_names_that_a_request_lacks_are_named(names, found, missing):
+    (told,) = objections(request(names=names))
+    assert told == (f"dane_csr_request: Cannot use '{REQUEST}': expected subject alternative names that cover dane_names, "
+                    f"found {found}; {missing} is missing. Make it anew for all of them")
+
+
+def test_a_request_without_alternative_names():
+    """Whatever its common name is: no CA of today goes by that."""
+    (told,) = objections(request(subject_alt_name=None, subject={"commonName": WANTED[0]}))
+    assert "found none; mx1.example.org, mx.example.net is missing" in told
+    (told,) = objections(request(subject_alt_name=["IP:192.0.2.1", f"email:{WANTED[1]}", f"DNS:{WANTED[0]}"]))
+    assert "found mx1.example.org; mx.example.net is missing" in told
+
+
+def test_a_request_for_another_key():
+    (told,) = objections(request("b"))
+    assert told == (f"dane_csr_request: Cannot use '{REQUEST}': expected a request for the key in {KEY_FILE}, "
+                    "aaaaaaaaaaaaaaaa, found one for key bbbbbbbbbbbbbbbb. Name the file of its own key, or make it for that "
+                    "one")
+
+
+def test_a_request_whose_signature_is_not_its_keys():
+    (told,) = objections(request(signature_valid=False))
+    assert told.startswith(f"dane_csr_request: Cannot use '{REQUEST}': ") and "a signature that does not verify" in told
+
+
+def test_everything_that_is_wrong_with_a_request_is_named_at_once():
+    assert len(objections(request("b", names=[], signature_valid=False))) == 3
+
+
+@pytest.mark.parametrize("info", [{"msg": "No such file\nor directory"}, {"public_key_fingerprints": None, "msg": "No such "
+                                                                           "file or directory"}])
+def test_files_that_cannot_be_read_are_named_with_the_option_and_the_cause(info):
+    cause = "found: No such file or directory"
+    (told,) = objections(info)
+    assert told == (f"dane_csr_request: Cannot use '{REQUEST}': expected a certificate signing request in PEM form; {cause}")
+    (told,) = objections(request(), info)
+    assert told == (f"dane_csr_privatekey: Cannot use '{KEY_FILE}': expected a private key in PEM form, not encrypted; {cause}")
+    assert [one.split(":")[0] for one in objections(info, info)] == ["dane_csr_privatekey", "dane_csr_request"]
