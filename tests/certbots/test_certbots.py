@@ -95,6 +95,7 @@ class Host:
 
     def __init__(self, version, acme, place):
         self.directory, self.csr_directory, self.place = place / "letsencrypt", place / "csr", place
+        self.next = self.csr_directory / "next" / NAME
         self.url, ca_file = acme
         # Empty: a configuration of the machine or of the user must not decide how the role behaves here.
         (place / "ansible.cfg").touch()
@@ -112,14 +113,14 @@ class Host:
         """Run the role's tasks; its output."""
         return self.play("obtain.yml", obtain=obtain, keep=keep, _dane_lineage=NAME, _dane_replace=replace, **more)
 
-    def play(self, playbook, *arguments, code=0, **more):
-        """Run a playbook beside this file, with what all of them need and more variables; its output."""
+    def play(self, playbook, code=0, **more):
+        """Run a playbook beside this file, with what both need and more variables; its output."""
         variables = {
             "_dane_key_type": "ecdsa", "_dane_effective": {"names": [NAME]}, "dane_certbot_name": NAME,
             "dane_acme_server": self.url, "dane_certbot_directory": str(self.directory),
             "dane_certbot_arguments": self.places, "ansible_python_interpreter": sys.executable, **more}
         return self._run(str(BIN / "ansible-playbook"), "-i", "localhost,", str(ROOT / "tests/certbots" / playbook),
-                         "-e", json.dumps(variables), *arguments, code=code)
+                         "-e", json.dumps(variables), code=code)
 
     def given(self, key, request_of):
         """Write the files of somebody who brings a key, and a request of another or the same; the request (bytes)."""
@@ -131,12 +132,12 @@ class Host:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return request
 
-    def requests(self, *arguments, code=0):
-        """Have key and request of one lineage made, and those of the other taken from the files; the run's output."""
-        (self.csr_directory / "next").mkdir(parents=True)
+    def take(self, code=0):
+        """Run the roles' tasks about these files; their output."""
+        self.next.parent.mkdir(parents=True)
         return self.play(
-            "request.yml", *arguments, code=code, given_key=str(self.place / "given.pem"),
-            given_request=str(self.place / "given.csr"), dane_hook=False, _dane_csr_directory=str(self.csr_directory),
+            "request.yml", code=code, dane_csr_privatekey=str(self.place / "given.pem"), _dane_next=str(self.next),
+            dane_csr_request=str(self.place / "given.csr"), dane_hook=False, _dane_csr_directory=str(self.csr_directory),
             _dane_csr_settings_file=str(self.place / "csr.json"), _dane_host={"ledger": {"retired": []}},
             _dane_ledger={"presented": [], "file_keys": []}, _dane_lineages=[])
 
@@ -228,36 +229,29 @@ def test_renewals_follow_the_option(host):
     assert "authenticator = webroot" in renewal and f"webroot_path = {web}," in renewal
 
 
-def test_requests_that_are_made_and_given_are_renewed_with_their_keys(host):
+def test_a_request_that_was_given_is_renewed_with_its_key(host):
     key = ec.generate_private_key(ec.SECP256R1())
-    given = host.given(key, key)
-    host.requests()
-    lineages = {NAME: {NAME}, f"{NAME}-2": {NAME, f"www.{NAME}"}}
-    for name in lineages:
-        host.dane_csr("obtain", name)
-    before = {name: host.served(host.csr_directory, name) for name in lineages}
-    host.dane_csr("renew", "--force")
-    for name, names in lineages.items():
-        live = host.csr_directory / "live" / name
-        spki, serial = host.served(host.csr_directory, name)
-        assert spki == before[name][0] and serial != before[name][1]
-        certificate = x509.load_pem_x509_certificate((live / "cert.pem").read_bytes())
-        asked = x509.load_pem_x509_csr((live / "request.pem").read_bytes())
-        for one in (certificate, asked):
-            found = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            assert set(found.get_values_for_type(x509.DNSName)) == names
-    assert before[f"{NAME}-2"][0] == key.public_key().public_bytes(
+    request = host.given(key, key)
+    host.take()
+    host.dane_csr("obtain", NAME)
+    spki, serial = host.served(host.csr_directory)
+    assert spki == key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    assert (host.csr_directory / "live" / f"{NAME}-2" / "request.pem").read_bytes() == given
+    host.dane_csr("renew", "--force")
+    assert host.served(host.csr_directory)[0] == spki and host.served(host.csr_directory)[1] != serial
+    live = host.csr_directory / "live" / NAME
+    assert (live / "request.pem").read_bytes() == request
+    names = x509.load_pem_x509_certificate((live / "cert.pem").read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    assert set(names) == {NAME, f"www.{NAME}"}
     # Of certbot's own an account is there, and no lineage that it would renew with another key.
     assert {path.name for path in host.directory.iterdir()} >= {"accounts"}
     assert not list(host.directory.glob("live/*")) and not list(host.directory.glob("renewal/*.conf"))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_a_request_for_another_key_is_refused_before_anything_is_made(acme, tmp_path, arguments):
+def test_a_request_for_another_key_is_refused_before_anything_is_made(acme, tmp_path):
     host = Host(CERTBOTS[-1], acme, tmp_path)
     host.given(ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1()))
-    said = " ".join(host.requests(*arguments, code=2).split())
+    said = " ".join(host.take(code=2).split())
     assert f"localhost: dane_csr_request: Cannot use '{host.place}/given.csr': expected a request for the key in" in said
-    assert not list((host.csr_directory / "next").iterdir())
+    assert not host.next.exists() and not (host.place / "csr.json").exists()
