@@ -173,6 +173,8 @@ def _check(unit):
             raise ValueError(f"{path!r:.100} is no absolute path")
     if not unit["names"] or not unit["services"]:
         raise ValueError("names or services is empty")
+    if not isinstance(unit.get("endpoints", {}), dict):
+        raise ValueError("endpoints is no dictionary")
     _notify.Settings.of(unit)
     for name in unit["names"]:
         for service in unit["services"]:
@@ -367,8 +369,10 @@ def _looks(unit, hurry):
             # A resolver that answers is not yet a sight of the servers: this look would keep an old memory young.
             if not any(server["outcome"] == "version" for server in look["servers"]):
                 return [], f"no authoritative server of {look['owner']} answers this host"
+        # Where the operator says by which addresses this host is looked at (dane_endpoints), the DNS knows others.
+        given = {name.rstrip(".").lower() for name in unit.get("endpoints", ())}
         for name, found in _dns.addresses_of(unit["names"], settings).items():
-            if not isinstance(found, DnsError):
+            if not isinstance(found, DnsError) and name not in given:
                 unit["addresses"][name], unit.setdefault("ttls", {})[name] = list(found.addresses), found.ttl
         return looks, ""
     except DnsError as exc:

@@ -276,6 +276,12 @@ def test_without_addresses_in_the_dns_those_of_the_playbook_are_looked_at(host, 
     assert {one["address"] for one in host.looked[0]} == {"192.0.2.1"}
 
 
+def test_addresses_of_the_operator_stand_before_those_of_the_dns(host, hook):
+    host.unit.update(addresses={NAME: ["192.0.2.7"]}, endpoints={NAME.upper() + ".": ["192.0.2.7"]})
+    assert hook()[0] == 0
+    assert {one["address"] for one in host.looked[0]} == {"192.0.2.7"}
+
+
 def test_no_address_at_all_is_refused(host, refused):
     host.addresses, host.unit["addresses"] = {}, {}
     refused(NAME, "no address")
