@@ -33,6 +33,8 @@ import world
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOGS = REPOSITORY / "build" / "logs"
 TAIL_LINES = 60
+# The longest scenarios begin first, so that at the end no lane is left with much.
+LONGEST = ("csr", "standby", "issuers", "algorithms", "default", "renew", "refuse")
 MINUTES = 60
 # CI has two cores. What has a lab mostly waits (a lab takes about a third of a core), so three labs run side by side,
 # each in a world of its own, and what only computes runs beside them, one at a time.
@@ -78,7 +80,7 @@ class Result(NamedTuple):
 
 def steps():
     """Every step (list of Step)."""
-    listed = [
+    computing = [
         Step("venv", ["make", "venv"], limit=20 * MINUTES, essential=True),
         Step("collection", ["make", "collection"], essential=True),
         Step("lab-image", ["make", "lab-image"], essential=True),
@@ -93,6 +95,8 @@ def steps():
         Step("sanity", ["make", "sanity"], evidence=r'Running sanity test "validate-modules"', limit=20 * MINUTES),
         Step("sanity-2.18", ["make", "sanity-2.18"], evidence=r'Running sanity test "validate-modules"',
              limit=20 * MINUTES),
+    ]
+    others = [
         Step("faults-short", ["make", "faults-short"], needs_tests=True, limit=20 * MINUTES, lab=True,
              evidence=r"(?m)^faults: cases=[1-9]\d* kills=[1-9]\d* deliveries=[1-9]\d* failed=0 exposure=0$"),
         Step("years-short", ["make", "years-short"], limit=20 * MINUTES, lab=True,
@@ -100,15 +104,16 @@ def steps():
     ]
     control = Step("demo-broken", ["make", "demo-broken"], evidence=r"(?m)^demo-broken: PASS failed=[1-9]",
                    limit=20 * MINUTES, lab=True)
-    scenarios = sorted(path.parent.name for path in REPOSITORY.glob("molecule/*/molecule.yml"))
+    scenarios = sorted((path.parent.name for path in REPOSITORY.glob("molecule/*/molecule.yml")), key=lambda name: (
+        LONGEST.index(name) if name in LONGEST else len(LONGEST), name))
     if not scenarios:
         # Not nothing: a step that fails, so that scenarios which got lost are noticed.
-        return [*listed, Step("molecule", ["make", "molecule"], needs_tests=True)]
+        return [*computing, *others, Step("molecule", ["make", "molecule"], needs_tests=True)]
     return [
-        *listed,
+        *computing,
         *(Step(f"molecule-{name}", ["make", "molecule", f"SCENARIO={name}"], evidence=r"PLAY RECAP|\d+ passed",
                limit=30 * MINUTES, lab=True) for name in scenarios),
-        # The shortest at the end, so that no lane is left with much.
+        *others,
         control,
     ]
 
