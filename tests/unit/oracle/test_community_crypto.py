@@ -69,7 +69,7 @@ def test_fingerprints(kind, capsys):
             assert fingerprints[digest].replace(":", "") == data_of(certificate, 1, mtype)
 
 
-NAMES = ["mx1.example.test", "mx2.example.test"]
+NAMES = ("mx1.example.test", "mx2.example.test")
 
 
 def request(private, names=NAMES):

@@ -200,8 +200,8 @@ def request(letter="a", names=(*WANTED, "www.example.org"), **more):
     return {**of_key(letter), "signature_valid": True, "subject_alt_name": [f"DNS:{name}" for name in names], **more}
 
 
-def objections(info, key=of_key("a"), names=WANTED):  # noqa: B008
-    return _certbot.request_objections(info, key, REQUEST, KEY_FILE, names)
+def objections(info, key=None):
+    return _certbot.request_objections(info, key or of_key("a"), REQUEST, KEY_FILE, WANTED)
 
 
 def test_options_of_a_request_that_go_together():
@@ -261,12 +261,12 @@ def test_everything_that_is_wrong_with_a_request_is_named_at_once():
     assert len(objections(request("b", names=[], signature_valid=False))) == 3
 
 
-@pytest.mark.parametrize("info", [{"msg": "No such file\nor directory"}, {"public_key_fingerprints": None, "msg": "No such "
-                                                                           "file or directory"}])
+@pytest.mark.parametrize("info", [
+    {"msg": "No such file\nor directory"}, {"public_key_fingerprints": None, "msg": "No such file or directory"}])
 def test_files_that_cannot_be_read_are_named_with_the_option_and_the_cause(info):
     cause = "found: No such file or directory"
     (told,) = objections(info)
     assert told == (f"dane_csr_request: Cannot use '{REQUEST}': expected a certificate signing request in PEM form; {cause}")
     (told,) = objections(request(), info)
     assert told == (f"dane_csr_privatekey: Cannot use '{KEY_FILE}': expected a private key in PEM form, not encrypted; {cause}")
-    assert [one.split(":")[0] for one in objections(info, info)] == ["dane_csr_privatekey", "dane_csr_request"]
+    assert [one.partition(":")[0] for one in objections(info, info)] == ["dane_csr_privatekey", "dane_csr_request"]
