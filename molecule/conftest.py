@@ -97,13 +97,20 @@ def records(stage):
 
 
 @pytest.fixture(scope="session")
-def published(records):
-    """``published("mx1.example.test")``: the TLSA records of that name, the same on all servers (set of text)."""
+def published(stage, records):
+    """``published("mx1.example.test")``: the TLSA records of that name, the same on all servers (set of text).
+
+    What a run publishes or withdraws last it does not wait for, and the secondaries get it when they come to it: they
+    are given a minute to agree.
+    """
+
+    def everywhere(name):
+        return {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{name}. ")}
 
     def at(name):
-        found = {tuple(texts or ()) for source, texts in records().items() if source.startswith(f"_25._tcp.{name}. ")}
-        assert len(found) == 1, f"{name}: {found}"
-        return set(next(iter(found)))
+        stage.wait_for(lambda: len(everywhere(name)) == 1, 60, f"one RRset of {name} on all servers")
+        (found,) = everywhere(name)
+        return set(found)
 
     return at
 

@@ -45,6 +45,9 @@ SAYING = threading.Lock()
 
 # pytest's closing line, also when another program (molecule) ran it: "=== 3 passed, 1 skipped in 0.12s ==="
 PYTEST_LINE = re.compile(r"^=*\s*(?P<counts>\d+ \w+(?:, \d+ \w+)*) in \d+(?:\.\d+)?s\b")
+# What says why, in a log: a test's name and reason, what an assertion found, what Ansible says of a task.
+CAUSE = re.compile(r"^(FAILED |ERROR |E  +|fatal: |\w+: FAILED)")
+CAUSES, CAUSE_WIDTH = 8, 600
 TERMINAL_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -217,6 +220,13 @@ def show_end(step):
     print("-----", flush=True)
 
 
+def causes(result):
+    """The last lines of a failed step's log that say why, so that they stand beside the summary (list of str)."""
+    text = (LOGS / f"{result.step.name}.log").read_text(encoding="utf-8", errors="replace")
+    lines = [line.strip() for line in TERMINAL_CODES.sub("", text).splitlines() if CAUSE.match(line.strip())]
+    return [f"{result.step.name}: {line[:CAUSE_WIDTH]}" for line in lines[-CAUSES:]]
+
+
 def table(results):
     """The summary, a line per step (list of str)."""
     width = max(len(result.step.name) for result in results)
@@ -296,6 +306,10 @@ def main(names):
     start = time.monotonic()
     results = run_all([known[name] for name in names] or list(known.values()))
     print(f"\nWall time {time.monotonic() - start:.0f} s\n" + "\n".join(table(results)))
+    for result in results:
+        # One that could not run has no log.
+        if result.reason and result.seconds:
+            print("\n".join(causes(result)))
     print(closing_line(results), flush=True)
     return 1 if any(result.reason for result in results) else 0
 

@@ -75,6 +75,15 @@ def test_closing_line_and_exit_status(run_all, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "5 passed, 0 failed, 1 skipped"
 
 
+def test_the_cause_of_a_failure_stands_beside_the_summary(run_all, monkeypatch, capsys):
+    code = "print('x\\nE   assert 2 == 1\\nFAILED test_x.py::test_y - ' + 'z' * 9999 + '\\n' * 200); exit(1)"
+    monkeypatch.setattr(run_all, "steps", lambda: [run_all.Step("bad", [sys.executable, "-c", code])])
+    assert run_all.main([]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3] == "bad: E   assert 2 == 1"
+    assert lines[-2].startswith("bad: FAILED test_x.py::test_y - zzz") and len(lines[-2]) < 700
+
+
 def test_nothing_runs_after_an_essential_step_failed(run_all, monkeypatch, capsys):
     first = run_all.Step("first", [sys.executable, "-c", "exit(1)"], essential=True)
     second = run_all.Step("second", [sys.executable, "-c", "print('1 passed in 1.0s')"])

@@ -70,6 +70,7 @@ def values(keys):
             "shared_name": "\n".join(both("mail", host) for host in MAIL_HOSTS),
             "rcpt_domains": " ".join(hosts.mail_domain(host) for host in MAIL_HOSTS),
             "stubs": "",
+            "cache": "",
         }
     )
     for word, name in (("tsig", "dane."), ("tsig_refused", "refused."), ("tsig_lab", "lab.")):
@@ -89,6 +90,9 @@ def values_for(host, common):
         special["stubs"] = (
             f"\nstub-zone:\n\tname: {ZONE}\n\tstub-addr: {only.ipv4}\n\tstub-addr: {only.ipv6}\n\tstub-prime: no\n"
         )
+    if "acme" in host.roles:
+        # As CAs do: certbot gives its TXT records 120 s, and what a cache has of the last challenge fails the next one.
+        special["cache"] = "\tcache-max-ttl: 1\n\tcache-max-negative-ttl: 1\n"
     return {**common, **special}
 
 

@@ -37,7 +37,7 @@ def options(stage, lab):
         "dane_certbot_webroot": WEBROOT,
         "dane_certbot_rfc2136": {
             "server": lab["hosts"][lab["primary"]]["ipv4"], "name": tsig["name"], "algorithm": tsig["algorithm"],
-            "secret": tsig["secret"], "propagation": 8},
+            "secret": tsig["secret"], "propagation": 12},
     }))
 
 
