@@ -221,6 +221,7 @@ class FilterModule:
             "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _plan.unknown_options,
+            "dane_not_shared": _plan.not_shared,
             "dane_impossible_options": impossible_options,
             "dane_combinations": _plan.combinations,
         }

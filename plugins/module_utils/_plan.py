@@ -45,6 +45,14 @@ COMPROMISE = "compromise"
 OFFLINE = "offline"
 # Seconds for which it is worth asking again: a view of the DNS is good for a minute.
 SOON = 30
+# What a run says to whoever comes back. AWX gives it to the later nodes of a workflow as a variable.
+ARTIFACT = "dane_result"
+# One look, one update and one wait are made for all hosts of a run, by what one of them says.
+SHARED = (
+    "dane_publisher", "dane_dns_server", "dane_dns_port", "dane_tsig", "dane_dns_host", "dane_dns_python", "dane_resolvers",
+    "dane_extra_servers", "dane_ip_versions", "dane_dns_timeout", "dane_wait", "dane_wait_timeout", "dane_wait_interval",
+    "dane_ttl_factor", "dane_ttl_floor", "dane_ttl_slack", "dane_ttl_ceiling", "dane_rekey", "dane_reason", "dane_override",
+)
 
 
 class PlanError(DaneError):
@@ -57,11 +65,19 @@ def unknown_options(given, known):
     :param given: names of variables. :param known: names of options. ``dane_private_*`` is the user's own.
     """
     found = []
-    for name in sorted(set(given) - set(known)):
+    for name in sorted(set(given) - set(known) - {ARTIFACT}):
         if name.startswith("dane_") and not name.startswith("dane_private_"):
             near = difflib.get_close_matches(name, sorted(known), 1)
             found.append(f"unknown option {name}" + (f", did you mean {near[0]}?" if near else ""))
     return found
+
+
+def not_shared(mine, first):
+    """Options of which a run takes one value for all its hosts, and that two of its hosts give differently (list of str).
+
+    :param mine: the variables of a host. :param first: those of the first host of the run, whose value would be taken.
+    """
+    return [name for name in SHARED if mine.get(name) != first.get(name)]
 
 
 def decide(hosts, mode="auto", now=None, reason="routine"):

@@ -136,8 +136,8 @@ options:
 EXAMPLES = r"""
 - name: Look at the DNS
   mailops.dane.tlsa_wait:
-    names:
-      - name: _25._tcp.mx1.example.org.
+    names: [_25._tcp.mx1.example.org.]
+    timeout: 0
   delegate_to: localhost
   become: false
   register: dns

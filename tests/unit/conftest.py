@@ -48,7 +48,7 @@ def _install():
 
 
 MODULE_UTILS = "ansible_collections.mailops.dane.plugins.module_utils"
-ON_CONTROLLER = {"_dns", "_update", "_wait"}
+ON_CONTROLLER = {"_update", "_wait"}
 
 
 def _imports(path):
@@ -67,7 +67,7 @@ def tests_on_host_code(path):
     """Whether the test file `path` (Path) tests code that runs on mail hosts and needs nothing of the controller."""
     imports = _imports(path)
     library = {name[len(MODULE_UTILS) + 1:].split(".")[0] for name in imports if name.startswith(f"{MODULE_UTILS}.")}
-    controller = any(name.split(".")[0] in ("ansible", "dns", "testinfra") for name in imports) or any(
+    controller = any(name.split(".")[0] in ("ansible", "testinfra") for name in imports) or any(
         name.startswith(f"ansible_collections.mailops.dane.plugins.{part}") for name in imports
         for part in ("modules", "action"))
     return bool(library) and not library & ON_CONTROLLER and not controller

@@ -67,6 +67,11 @@ def test_unknown_option(refused):
     refused("enable", *option(dane_tttl=20), says=["mx1.example.test: unknown option dane_tttl, did you mean dane_ttl?"])
 
 
+def test_hosts_that_do_not_agree(refused):
+    differs = option(dane_dns_timeout="{{ 3 if inventory_hostname.startswith('mx1.') else 4 }}")
+    refused("enable", *differs, says=["mx2.example.test: dane_dns_timeout not as for mx1.example.test", "by -l"])
+
+
 def test_wrong_secret(refused, lab):
     refused("enable", *option(dane_tsig={**lab["tsig"], "secret": "d3Jvbmc="}), says=[
         "_25._tcp.mx1.example.test.", "10.99.0.11", "BADSIG", "secret for key dane. is another"])

@@ -144,7 +144,14 @@ def test_who_leaves_keeps_key_and_record_and_renewals_go_on(mail, records, stage
     before, there = host.served(), records()
     (commands,) = re.findall(r"^```sh\n(.*?)^```$", DOCUMENT.read_text(encoding="utf-8"), re.M | re.S)
     assert "name=mx1.example.org " in commands
-    said = host.run("sh", "-euc", commands.replace("name=mx1.example.org ", f"name={host.host.name} "))
+    # As docs/gate.md has it.
+    drop_in = "/etc/systemd/system/postfix@-.service.d"
+    host.run("sh", "-ec", f"mkdir {drop_in}; printf '[Service]\nExecStartPre=/usr/local/sbin/dane-gate check\n'"
+                          f" > {drop_in}/dane-gate.conf; systemctl daemon-reload")
+    untouched = host.untouched()
+    said = host.run("sh", "-c", commands.replace("name=mx1.example.org ", "name=mx9.example.org "))
+    assert said.code != 0 and "no lineage has the key that is served" in said.text and host.untouched() == untouched
+    said = host.run("sh", "-c", commands.replace("name=mx1.example.org ", f"name={host.host.name} "))
     assert said.code == 0 and "reuse_key = True" in said.text
     assert authenticators(host) == {f"{host.host.name}-2.conf": "dns-rfc2136"}
     # The lab's own CA certificate has a name like ours.

@@ -1005,6 +1005,18 @@ def test_unknown_options_are_named_with_the_nearest_known_one():
     assert found == ["unknown option dane_nmaes, did you mean dane_names?", "unknown option dane_zzzzzz"]
 
 
+def test_what_a_run_said_is_no_unknown_option_to_the_next():
+    """AWX makes variables of it for the later nodes of a workflow."""
+    assert _plan.unknown_options({"dane_result", "dane_zzzzzz"}, {"dane_names"}) == ["unknown option dane_zzzzzz"]
+
+
+def test_hosts_have_to_agree_on_what_one_of_them_says_for_all():
+    first = {"dane_dns_server": "192.0.2.1", "dane_tsig": {"name": "a", "secret": "b"}, "dane_names": ["mx1.example.org"]}
+    assert _plan.not_shared({**first, "dane_names": ["mx2.example.org"], "dane_linger": 900}, first) == []
+    other = {"dane_dns_server": "192.0.2.2", "dane_wait": "defer", "dane_tsig": {"name": "a", "secret": "c"}}
+    assert _plan.not_shared(other, first) == ["dane_dns_server", "dane_tsig", "dane_wait"]
+
+
 @pytest.mark.parametrize(("given", "kept"), [
     (["3 1 1"], ["3 1 1"]), (["DANE-EE SPKI SHA2-256", "3 1 2"], ["3 1 1", "3 1 2"]),
     (["2 1 1"], ["2 1 1"]), (["3 1 1", "DANE-TA SPKI SHA2-256", "2 0 1"], ["3 1 1", "2 1 1", "2 0 1"]),
