@@ -109,7 +109,9 @@ def closing_line(result, figures, least, wrong=()):
     :param result: of verdict.judge. :param figures: {name: number}. :param least: {name: the least that will do}.
     :param wrong: what else went wrong (list of text).
     """
-    wrong = [*wrong, *result["reasons"]]
+    # Who did not look saw no exposure. That a sender was quiet before a renewal is said, and takes nothing from the verdict.
+    blind = [f"void: {reason}" for reason in result["void"] if reason.startswith(("the witness ", "no target "))]
+    wrong = [*wrong, *result["reasons"], *blind[:3]]
     wrong += [f"{name}: {number} instead of {least[name]} or more" for name, number in figures.items() if number < least[name]]
     if not result["deliveries"]:
         wrong.append("nothing was delivered")

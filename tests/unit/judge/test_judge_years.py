@@ -89,7 +89,8 @@ def test_no_chain_is_an_exposure_else(change):
 
 
 LEAST = {"renewals": 60, "rekeys": 4, "ca_changes": 2}
-RESULT = {"reasons": [], "deliveries": 9, "failed": 0, "exposure": 0.0}
+QUIET = "s2 delivered nothing to mx1 within 5 s before the switch of mx2 at +469.3 s"
+RESULT = {"reasons": [], "void": [QUIET], "deliveries": 9, "failed": 0, "exposure": 0.0}
 
 
 def closed(result=None, figures=None, wrong=()):
@@ -107,6 +108,9 @@ def test_the_last_line_counts():
     ({"result": {"reasons": ["s1 to mx1: 1 failed"], "failed": 1}}, "s1 to mx1: 1 failed"),
     ({"result": {"exposure": 0.1}}, "exposure=0.1"),
     ({"wrong": ["renew ended with 2"]}, "renew ended with 2"),
+    ({"result": {"void": [QUIET, "the witness did not look at mx1 10.99.0.21 for 3.6 s from +9.0 s on"]}},
+     "void: the witness did not look at mx1"),
+    ({"result": {"void": ["no target answered the witness for 8.9 s from +456.9 s on"]}}, "void: no target answered"),
 ])
 def test_what_is_wrong_is_said_in_the_last_line(change, says):
     line, good = closed(**change)
