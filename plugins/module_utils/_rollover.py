@@ -258,7 +258,7 @@ def may_deploy(new, name, replaced, now, timing, empty_is_fine=False):
     :returns: :class:`Answer`.
 
     A renewal, the same keys and the same issuers, matches whatever the old chain matched, so neither unknown history nor
-    a server that was never heard stands in its way, and a memory whose last look is up to ``look_max_age`` old will do. The
+    a server that is not heard stands in its way, and a memory whose last look is up to ``look_max_age`` old will do. The
     exception is a record over a whole leaf (3 0 x) that this memory never saw.
     """
     renewal = _is_renewal(new, replaced)
@@ -292,9 +292,15 @@ def problems(name, now, timing):
             "signature-ends", name.owner, f"a signature (RRSIG) that some server gives ends in "
             f"{name.signed_until - now:.0f} s: see that the zone is being signed and every secondary is up to date, or "
             "lower the TTL, which should be a small part of a signature's life", signed_until=name.signed_until))
-    return found + [_reason(
-        "server-unknown", name.owner, f"server {address} has never answered, so what it serves is not known; if it is "
-        "gone for good, name it in dane_waive", server=address) for address in name.unanswered]
+    return found + [_unheard(name, address) for address in name.silent]
+
+
+def _unheard(name, address):
+    # One that comes back may give what it had on its disk: what it gave last is no promise.
+    code, what = ("server-unknown", "has never answered, so what it serves is not known") if address in name.unanswered \
+        else ("server-silent", "does not answer, and may come back with what it gave before; see that it runs")
+    return _reason(code, name.owner, f"server {address} {what}; if it is gone for good, name it in dane_waive",
+                   server=address)
 
 
 def _stale(name, now, max_age, timing):
@@ -358,7 +364,7 @@ def _who_has_it(name, seen):
     return " and ".join(told) or "is not known to be gone"
 
 
-_MUTE = " (no answer; see that it runs, or name it in dane_waive if it is gone for good)"
+_MUTE = " (no answer)"
 
 
 def _reason(code, owner, text, until=None, **more):

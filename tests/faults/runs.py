@@ -35,6 +35,8 @@ SERVED_KEY = f"openssl x509 -in {CHAIN_FILE} -noout -pubkey | openssl pkey -pubi
 WAITING = r"(?m)^ +waiting \d+ s: "
 PREPARE, DEPLOY, WITHDRAW = "^Prepare", "^Deploy", "^Withdraw"
 KILL = "KILL"
+# Seconds of a wait that is long enough to break something in, also on a busy machine.
+LONG_WAIT = 40
 
 
 class Moment(NamedTuple):

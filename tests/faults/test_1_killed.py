@@ -13,14 +13,13 @@ import breaking
 import hosts
 import pytest
 from progress import Cases
-from runs import DEPLOY, KILL, PREPARE, WAITING, WITHDRAW, Moment, Run, served
+from runs import DEPLOY, KILL, LONG_WAIT, PREPARE, WAITING, WITHDRAW, Moment, Run, served
 
 CERTBOT = r"TASK \[mailops\.dane\.certbot : Obtain a certificate"
 MX1_DEPLOYED = r"TASK \[mailops\.dane\.postfix : Deploy\] \*+\s+changed: \[mx1\.example\.test\]"
 # What caches may hold an RRset for after the last server let it go; the wait has some seconds more.
 IN_CACHES = 2 * hosts.TTL
 KILLS = 20
-LONG_WAIT = 40
 WITH_STANDBY = ("-e", '{"dane_standby": true}')
 # Longer than a run that has nothing to wait for.
 LONGEST = 45

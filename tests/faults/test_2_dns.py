@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import breaking
@@ -13,7 +14,7 @@ import hosts
 import scene
 import zone
 from progress import Cases
-from runs import PREPARE, WAITING, Moment, served
+from runs import LONG_WAIT, PREPARE, WAITING, Moment, served
 
 NS1 = hosts.HOSTS["ns1"].ipv4
 PRIMARY = hosts.HOSTS["ns0"].ipv4
@@ -62,6 +63,21 @@ class TestNameServers(Cases):
         rekey.lift()
         assert all(len(there) == 2 for there in records().values())
         assert set(rekey.targets().values()) == {served(host) for host in rekey.hosts}
+
+
+class TestSilence(Cases):
+    minutes = 3
+
+    def test_secondary_silent_at_the_end_of_the_wait(self, rekey):
+        """It has the new records, and every cache has let the old ones go; but who knows what it comes back with?"""
+        run = rekey.until(r"about \d+ s left", "-e", f'{{"dane_dns_timeout": 1, "dane_ttl_floor": {LONG_WAIT}}}')
+        struck = time.monotonic()
+        rekey.break_now(breaking.silent("ns1"))
+        run.until(f"server {re.escape(NS1)} does not answer, and may come back", limit=LONG_WAIT)
+        time.sleep(max(0.0, struck + LONG_WAIT + 4 - time.monotonic()))
+        assert run.alive and not rekey.changed(), "it went on although a server was silent"
+        rekey.lift()
+        run.until(r"PLAY \[Deploy", limit=90)
 
 
 class TestPrimary(Cases):

@@ -361,7 +361,8 @@ class NameTeller:
         longest = max((self.ttl_of[text] for text, one in wanted.items() if one[0]), default=0)
         if ends and min(ends) < now + longest + self.timing.slack:
             codes.append(("signature-ends", None))
-        codes += [("server-unknown", server) for server in sorted(told.unknown())]
+        codes += [("server-unknown" if server in told.unknown() else "server-silent", server)
+                  for server in sorted(told.silent())]
         found = _rollover.problems(name, now, self.timing)
         assert [(one["code"], one.get("server")) for one in found] == codes, (found, codes)
         assert all(one["owner"] == OWNER and one["until"] is None for one in found)
@@ -446,7 +447,7 @@ class NameTeller:
             assert reason["text"] == f"{OWNER}: the version {said} {where} and {lacks}", reason
 
 
-MUTE = " (no answer; see that it runs, or name it in dane_waive if it is gone for good)"
+MUTE = " (no answer)"
 
 
 def _renews(old, new):

@@ -26,6 +26,7 @@ def timed(**other):
 WORLDS = {
     "rekey": REKEY._replace(ticks=6, failures=1),
     "fallback": REKEY._replace(fallbacks=1, ticks=6),
+    "falls back unheard": REKEY._replace(fallbacks=1, silent=((), (1,)), ticks=5),
     "three servers": REKEY._replace(servers=3, rrsets=(("311A", 1), ("311A 311B", 1), ("311B", 1))),
     "silence": REKEY._replace(
         rrsets=(("311A 311B", 1), ("311A 311C", 1), ("311B", 1)), silent=((), (1,), ("a",)), ticks=4, bridge=(0,)

@@ -217,20 +217,18 @@ def gaps(evidence):
             if before - after > GAP:
                 found.append(f"the witness did not look at {' '.join(target)} for {before - after:.1f} s "
                              f"from +{after - start:.1f} s on")
-    return found + _blind(evidence)
+    return found + [f"no target answered the witness for {b - a:.1f} s from +{a - start:.1f} s on"
+                    for a, b in blind_times(evidence)]
 
 
-def _blind(evidence):
-    """A witness that gets no answer from anybody sees nothing, however often it looks."""
+def blind_times(evidence):
+    """When the witness got no answer from anybody (list of (start, end), epochs): it sees nothing, however often it looks."""
     answers = sorted(
         look.after for _target, looks in evidence.sightings.targets() for look in looks
         if look.value is not None and evidence.start <= look.after <= evidence.end
     )
     edges = [evidence.start] + answers + [evidence.end]
-    return [
-        f"no target answered the witness for {b - a:.1f} s from +{a - evidence.start:.1f} s on"
-        for a, b in zip(edges, edges[1:]) if b - a > GAP
-    ]
+    return [(a, b) for a, b in zip(edges, edges[1:]) if b - a > GAP]
 
 
 def _delivered(log, host, start, end):
@@ -403,6 +401,7 @@ def judge(evidence, check_end=False, new_keys=True, extra=0, wanted=None):
         },
         "reasons": reasons,
         "void": void,
+        "blind": sum(b - a for a, b in blind_times(evidence)),
         "silence": silence(evidence),
         "switches": [
             {"host": s.host, "start": s.start - since, "end": s.end - since, "old": s.old, "new": s.new}

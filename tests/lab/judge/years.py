@@ -18,6 +18,9 @@ from typing import NamedTuple
 from . import match, verdict
 from .sightings import CUT_OFF, runs
 
+# The part of a long time in which the witness may have seen nothing, because the machine was busy.
+BLIND = 0.01
+
 _NO_CONNECTION = re.compile(
     r"Connection refused|Connection timed out|No route to host|Host is unreachable|Connection reset by peer|"
     r"lost connection with|conversation with \S+ timed out")
@@ -109,9 +112,12 @@ def closing_line(result, figures, least, wrong=()):
     :param result: of verdict.judge. :param figures: {name: number}. :param least: {name: the least that will do}.
     :param wrong: what else went wrong (list of text).
     """
-    # Who did not look saw no exposure. That a sender was quiet before a renewal is said, and takes nothing from the verdict.
-    blind = [f"void: {reason}" for reason in result["void"] if reason.startswith(("the witness ", "no target "))]
-    wrong = [*wrong, *result["reasons"], *blind[:3]]
+    wrong = [*wrong, *result["reasons"]]
+    # Who did not look saw no exposure. A look that came late among thousands, or a sender that was quiet before a renewal,
+    # is said and takes nothing from the verdict.
+    wrong += [f"void: {reason}" for reason in result["void"] if reason.startswith(("the witness never", "the witness watched"))]
+    if result["blind"] > BLIND * (result["to"] - result["from"]):
+        wrong.append(f"void: the witness saw nothing for {result['blind']:.0f} s of {result['to'] - result['from']:.0f} s")
     wrong += [f"{name}: {number} instead of {least[name]} or more" for name, number in figures.items() if number < least[name]]
     if not result["deliveries"]:
         wrong.append("nothing was delivered")

@@ -157,14 +157,27 @@ def test_a_version_that_comes_back_is_still_there():
 def test_a_silent_server_keeps_what_it_had():
     name = seen(look(T0, V_A, V_A), look(T0 + 5, V_AB, "silent"))
     answer = deploy(name, T0 + 6)
-    assert answer.safe_at is None and answer.reasons[0]["servers"] == ["192.0.2.2"]
+    assert codes(answer) == ["server-silent", "version-unmatched"] and answer.safe_at is None
+    assert answer.reasons[1]["servers"] == ["192.0.2.2"]
+
+
+def test_nothing_is_deployed_while_a_server_is_silent():
+    """It may come back with the zone that it has on its disk, a backup even, whatever it gave last."""
+    name = seen(look(T0, V_A, V_A), look(T0 + 5, V_AB, V_AB), look(T0 + 30, V_AB, "silent"))
+    answer = deploy(name, T0 + 30)
+    assert codes(answer) == ["server-silent"] and answer.safe_at is None and answer.reasons[0]["server"] == "192.0.2.2"
+    assert "192.0.2.2 does not answer, and may come back with what it gave before" in answer.reasons[0]["text"]
+    assert deploy(name.observe(look(T0 + 31, V_AB, "waived"), TIMING), T0 + 31).yes
+    assert deploy(name.observe(look(T0 + 31, V_AB, V_AB), TIMING), T0 + 31).yes
+    # A renewal matches whatever the old chain matched.
+    assert may_deploy((A,), name, [A], T0 + 30, TIMING).yes
 
 
 def test_silence_is_not_lameness_however_long_it_lasts():
     name = seen(look(T0, V_A, V_A))
     for after in (300, 600, 900, 1200, 1500):
         name = name.observe(look(T0 + after, V_AB, "silent"), TIMING)
-    assert deploy(name, T0 + 1500).reasons[0]["servers"] == ["192.0.2.2"] and not name.lame
+    assert deploy(name, T0 + 1500).reasons[1]["servers"] == ["192.0.2.2"] and not name.lame
 
 
 def test_a_silent_server_may_give_what_others_gave_since():
@@ -305,10 +318,11 @@ def test_the_longest_ttl_that_any_memory_knows_of_a_server_counts():
 def test_a_look_that_hears_nobody_makes_no_memory_younger():
     assert codes(deploy(seen(look(T0, "waived")), T0)) == ["nobody-heard"]
     name = seen(look(T0, V_AB), look(T0 + 30, "silent"))
-    assert deploy(name, T0 + 30).yes
+    assert codes(deploy(name, T0 + 30)) == ["server-silent"]
     name = name.observe(look(T0 + 61, "silent"), TIMING)
-    assert codes(deploy(name, T0 + 61)) == ["nobody-heard"] and "192.0.2.1" in deploy(name, T0 + 61).reasons[0]["text"]
-    assert codes(deploy(name, T0 + 122)) == ["view-stale"]
+    assert codes(deploy(name, T0 + 61)) == ["nobody-heard", "server-silent"]
+    assert "192.0.2.1" in deploy(name, T0 + 61).reasons[0]["text"]
+    assert codes(deploy(name, T0 + 122)) == ["server-silent", "view-stale"]
     # A week later somebody answers again: what was published meanwhile is not known.
     week = T0 + TIMING.look_max_age + 1
     name = name.observe(look(week - 1, "silent"), TIMING).observe(look(week, V_AB), TIMING)
@@ -1013,8 +1027,9 @@ def test_nothing_is_published_in_a_zone_that_does_not_validate(security):
 def test_a_server_that_is_silent_is_not_said_to_serve():
     """The commonest trouble has to be told rightly: who does not answer, and what to do."""
     def text(name, at):
-        return deploy(name, at).reasons[0]["text"]
-    mute = "(no answer; see that it runs, or name it in dane_waive if it is gone for good)"
+        (unmatched,) = (one["text"] for one in deploy(name, at).reasons if one["code"] == "version-unmatched")
+        return unmatched
+    mute = "(no answer)"
     held = text(seen(look(T0, V_A, V_A), look(T0 + 5, V_AB, "silent")), T0 + 5)
     assert f"was last given by 192.0.2.2 {mute} and does not match" in held and "still served" not in held
     both = text(seen(look(T0, V_A, V_A), look(T0 + 5, V_A, "silent")), T0 + 5)
