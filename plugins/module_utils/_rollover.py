@@ -296,11 +296,13 @@ def problems(name, now, timing):
 
 
 def _unheard(name, address):
-    # One that comes back may give what it had on its disk: what it gave last is no promise.
-    code, what = ("server-unknown", "has never answered, so what it serves is not known") if address in name.unanswered \
-        else ("server-silent", "does not answer, and may come back with what it gave before; see that it runs")
-    return _reason(code, name.owner, f"server {address} {what}; if it is gone for good, name it in dane_waive",
-                   server=address)
+    if address in name.unanswered:
+        code, what = "server-unknown", "has never answered, so what it serves is not known"
+    else:
+        # What it gave last is no promise: one that starts gives what is on its disk.
+        code, what = "server-silent", "does not answer, and may come back with what it gave before; see that it runs"
+    return _reason(
+        code, name.owner, f"server {address} {what}; if it is gone for good, name it in dane_waive", server=address)
 
 
 def _stale(name, now, max_age, timing):
