@@ -345,6 +345,7 @@ WORLDS = {
 ARRIVES = {
     "rekey": 4,
     "fallback": 4,
+    "falls back unheard": 4,
     "three servers": 3,
     "silence": 2,
     "bogus": 4,
