@@ -46,12 +46,13 @@ def main(arguments):
 
 def held(command, down):
     """The same, with the lab held."""
-    process = subprocess.Popen(command)
     asked = []
-    # The command ends first and cleans up; Ctrl-C at a terminal reaches it without our help.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Before the command is there: who is ended in between would leave it behind. It does not inherit functions.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: asked.append(time.monotonic()))
+    process = subprocess.Popen(command)
+    # The command ends first and cleans up; Ctrl-C at a terminal reaches it without our help. This it would inherit.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     status = watched(process, asked)
     if down:
         subprocess.run([sys.executable, str(LAB / "lab.py"), "down"], check=False)
