@@ -103,7 +103,8 @@ NAMESERVERS = [HOSTS["ns0"], HOSTS["ns1"], HOSTS["ns2"]]
 SECONDARIES = with_role("lag")
 MAIL_HOSTS = with_role("mail")
 SENDERS = with_role("sender")
-RESOLVERS = with_role("unbound")
+# But that of the CA, which answers nobody else.
+RESOLVERS = [host for host in with_role("unbound") if "acme" not in host.roles]
 
 
 def mail_domain(host):

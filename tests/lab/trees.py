@@ -71,6 +71,7 @@ def values(keys):
             "rcpt_domains": " ".join(hosts.mail_domain(host) for host in MAIL_HOSTS),
             "stubs": "",
             "cache": "",
+            "listens": "\tinterface: 0.0.0.0\n\tinterface: ::0",
         }
     )
     for word, name in (("tsig", "dane."), ("tsig_refused", "refused."), ("tsig_lab", "lab.")):
@@ -92,6 +93,8 @@ def values_for(host, common):
         )
     if "acme" in host.roles:
         # As CAs do: certbot gives its TXT records 120 s, and what a cache has of the last challenge fails the next one.
+        # For itself alone: to the lab it is a host without a resolver.
+        special["listens"] = "\tinterface: 127.0.0.1"
         special["cache"] = "\tcache-max-ttl: 1\n\tcache-max-negative-ttl: 1\n"
     return {**common, **special}
 
