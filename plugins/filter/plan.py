@@ -17,7 +17,9 @@ from ansible_collections.mailops.dane.plugins.module_utils import (
     _elsewhere,
     _lineages,
     _notify,
+    _operation,
     _plan,
+    _role_options,
     _standby_key,
 )
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
@@ -53,13 +55,13 @@ def views(hosts, enabling=False):
 
 
 def decide(hosts, mode="auto", reason="routine"):
-    """See ``_plan.decide``."""
-    return _plan.decide(hosts, mode, time.time(), reason)
+    """See ``_operation.decide``."""
+    return _operation.decide(hosts, mode, time.time(), reason)
 
 
 def schedule(hosts, mode):
-    """See ``_plan.schedule``."""
-    return _plan.schedule(hosts, mode, time.time())
+    """See ``_operation.schedule``."""
+    return _operation.schedule(hosts, mode, time.time())
 
 
 def linger_seconds(hosts):
@@ -107,14 +109,14 @@ def standby_recipients(path):
 
 
 def impossible_store(store, method, records, key_types, export, recipient):
-    """See ``_plan.impossible_store``; and there have to be recipients."""
+    """See ``_role_options.impossible_store``; and there have to be recipients."""
     try:
         # What is wrong with these is said elsewhere.
-        wanted = _plan.combinations(records)
+        wanted = _role_options.combinations(records)
     except DaneError:
         return []
-    found = _plan.impossible_store(store, method, wanted, key_types, export)
-    if store != _plan.OFFLINE:
+    found = _role_options.impossible_store(store, method, wanted, key_types, export)
+    if store != _operation.OFFLINE:
         return found
     try:
         if not standby_recipients(recipient):
@@ -126,8 +128,8 @@ def impossible_store(store, method, records, key_types, export, recipient):
 
 
 def impossible_options(records, base_domains, services, pool=(), endpoints=None):
-    """See ``_plan.impossible_options``; and the files of the pool have to be issuers."""
-    found = _plan.impossible_options(records, base_domains, services, pool, endpoints)
+    """See ``_role_options.impossible_options``; and the files of the pool have to be issuers."""
+    found = _role_options.impossible_options(records, base_domains, services, pool, endpoints)
     try:
         issuer_pool(pool)
     except DaneError as exc:
@@ -143,7 +145,7 @@ def pinned_elsewhere(host, outcomes, looks, looks_elsewhere):
 def read_options(path):
     """The names of the options in a role's meta/argument_specs.yml (list of str)."""
     with open(path, encoding="utf-8") as stream:
-        return _plan.option_names(yaml.safe_load(stream))
+        return _role_options.option_names(yaml.safe_load(stream))
 
 
 def only(mapping, keys):
@@ -170,14 +172,14 @@ class FilterModule:
             "dane_withdraw": withdraw,
             "dane_absent": absent,
             "dane_agreed": _plan.agreed,
-            "dane_soon": _plan.soon,
+            "dane_soon": _operation.soon,
             "dane_views": views,
             "dane_linger_seconds": linger_seconds,
             "dane_memories": _plan.memories,
             "dane_candidates": _plan.candidates,
             "dane_awaited": _plan.awaited,
             "dane_issuer_pool": issuer_pool,
-            "dane_owner_names": _plan.owner_names,
+            "dane_owner_names": _role_options.owner_names,
             "dane_read_options": read_options,
             "dane_lineage": lineage,
             "dane_lineage_names": _lineages.directories,
@@ -191,24 +193,24 @@ class FilterModule:
             "dane_impossible_types": _lineages.impossible_types,
             "dane_impossible_store": impossible_store,
             "dane_standby_recipients": standby_recipients,
-            "dane_used_keys": _plan.used_keys,
-            "dane_not_exported": _plan.not_exported,
+            "dane_used_keys": _operation.used_keys,
+            "dane_not_exported": _operation.not_exported,
             "dane_only": only,
             "dane_problems": _plan.problems,
             "dane_looked_at": _plan.looked_at,
             "dane_owners": _plan.owners,
             "dane_decide": decide,
             "dane_schedule": schedule,
-            "dane_gives_up": _plan.gives_up,
-            "dane_burnt": _plan.burnt,
-            "dane_warning": _plan.warning,
-            "dane_until": _plan.until,
-            "dane_duration": _plan.duration,
-            "dane_key_lifetime": _plan.key_lifetime,
+            "dane_gives_up": _operation.gives_up,
+            "dane_burnt": _operation.burnt,
+            "dane_warning": _operation.warning,
+            "dane_until": _operation.until,
+            "dane_duration": _role_options.duration,
+            "dane_key_lifetime": _operation.key_lifetime,
             "dane_impossible_names": _elsewhere.impossible_names,
             "dane_owners_elsewhere": _elsewhere.owners_elsewhere,
             "dane_pinned_elsewhere": pinned_elsewhere,
-            "dane_impossible_ages": _plan.impossible_ages,
+            "dane_impossible_ages": _role_options.impossible_ages,
             "dane_damages": _certbot.damages,
             "dane_impossible_authenticator": _certbot.impossible_authenticator,
             "dane_impossible_notifications": _notify.impossible_notifications,
@@ -220,9 +222,9 @@ class FilterModule:
             "dane_request_objections": _certbot.request_objections,
             "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
             "dane_foreign": _plan.foreign,
-            "dane_unknown_options": _plan.unknown_options,
-            "dane_not_shared": _plan.not_shared,
+            "dane_unknown_options": _role_options.unknown_options,
+            "dane_not_shared": _role_options.not_shared,
             "dane_impossible_options": impossible_options,
-            "dane_combinations": _plan.combinations,
+            "dane_combinations": _role_options.combinations,
         }
         return {name: _filter(function) for name, function in functions.items()}

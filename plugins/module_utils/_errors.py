@@ -48,6 +48,10 @@ class LedgerError(DaneError):
     """The ledger cannot be read or written."""
 
 
+class PlanError(DaneError):
+    """The run cannot begin as it was asked for."""
+
+
 class WaiverError(DaneError):
     """A waiver lacks something, or its day is none."""
 

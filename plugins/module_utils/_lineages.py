@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ._errors import DaneError
 from ._ledger import Ledger
-from ._plan import COMPROMISE, standby_lineage
+from ._operation import COMPROMISE, standby_lineage
 
 #: What certbot makes and handshakes tell apart. A host that has nothing yet gets the first.
 ALGORITHMS = ("ecdsa", "rsa")

@@ -21,321 +21,17 @@ on issuers are about the first certificate above the leaf, or about the root).
 
 from __future__ import annotations
 
-import datetime
-import difflib
-import hashlib
-import ipaddress
-import re
-
-from ._errors import DaneError
+from ._errors import PlanError
 from ._ledger import Ledger
 from ._memory import OMNIPRESENT, Chains, Name
 from ._rollover import Chain, Timing, Version, matched, unmatched
-from ._tlsa import DANE_EE, DANE_TA, FULL, PKIX_EE, PKIX_TA, SPKI, Combination, Record, owner_name, unusable_reason
+from ._tlsa import DANE_EE, DANE_TA, FULL, PKIX_EE, PKIX_TA, SPKI, Combination, Record, unusable_reason
 
 
 # certbot renews when a third of a certificate's life is left.
 RENEWED_BEFORE_END = 3
 # So many issuers within the time for which they are remembered are no alternation yet.
 MOST_ISSUERS = 4
-
-# The kind of an operation that trusts no key that lay on the host before it began.
-COMPROMISE = "compromise"
-# Where a standby key may be kept, other than on its host.
-OFFLINE = "offline"
-# Seconds for which it is worth asking again: a view of the DNS is good for a minute.
-SOON = 30
-# What a run says to whoever comes back. AWX gives it to the later nodes of a workflow as a variable.
-ARTIFACT = "dane_result"
-# One look, one update and one wait are made for all hosts of a run, by what one of them says.
-SHARED = (
-    "dane_publisher", "dane_dns_server", "dane_dns_port", "dane_tsig", "dane_dns_host", "dane_dns_python", "dane_resolvers",
-    "dane_extra_servers", "dane_ip_versions", "dane_dns_timeout", "dane_wait", "dane_wait_timeout", "dane_wait_interval",
-    "dane_ttl_factor", "dane_ttl_floor", "dane_ttl_slack", "dane_ttl_ceiling", "dane_rekey", "dane_reason", "dane_override",
-)
-
-
-class PlanError(DaneError):
-    """The run cannot begin as it was asked for."""
-
-
-def unknown_options(given, known):
-    """One sentence for every variable that looks like an option and is none (list of str).
-
-    :param given: names of variables. :param known: names of options. ``dane_private_*`` is the user's own.
-    """
-    found = []
-    for name in sorted(set(given) - set(known) - {ARTIFACT}):
-        if name.startswith("dane_") and not name.startswith("dane_private_"):
-            near = difflib.get_close_matches(name, sorted(known), 1)
-            found.append(f"unknown option {name}" + (f", did you mean {near[0]}?" if near else ""))
-    return found
-
-
-def not_shared(mine, first):
-    """Options of which a run takes one value for all its hosts, and that two of its hosts give differently (list of str).
-
-    :param mine: the variables of a host. :param first: those of the first host of the run, whose value would be taken.
-    """
-    return [name for name in SHARED if mine.get(name) != first.get(name)]
-
-
-def decide(hosts, mode="auto", now=None, reason="routine"):
-    """Which hosts take part in a rekey, and with which operation.
-
-    A run that finds an operation open completes it and starts none, so that a plain re-run after an interruption does
-    exactly what is left.
-
-    :param hosts: list of host dicts.
-    :param mode: ``auto``; ``new`` begins an operation on the idle hosts as well; ``abandon`` begins one on all; ``due``
-        begins one on those idle hosts whose key is due (:func:`due_at`), whatever is open on others.
-    :param now: the time (epoch seconds), for ``due``.
-    :param reason: ``compromise``: somebody else may have the keys on these hosts. An operation that is open for another
-        reason is then given up, because the key that it is about lies there, too.
-    :returns: dict host name to the open operation (JSON), ``"new"``, or ``None``.
-    :raises PlanError: a host that was never enabled, or a compromise that is to wait until keys are due.
-    """
-    if reason == COMPROMISE and mode == "due":
-        raise PlanError("Cannot wait for due keys when keys are compromised: run without dane_rekey=due, and with -l for the "
-                        "hosts concerned")
-    operations = {host["host"]: None if gives_up(host, mode, reason) else host["ledger"]["operation"] for host in hosts}
-    for host in hosts:
-        ledger = Ledger.from_dict(host["ledger"])
-        missing = [owner for owner in host["owners"] if not ledger.published_at(owner)]
-        if missing:
-            raise PlanError(
-                f"Cannot rekey {host['host']}: no record at {', '.join(missing)} is known to be ours; run enable.yml first")
-    if mode == "due":
-        begin = {host["host"] for host in hosts if is_due(host, now)}
-    else:
-        begin = set(operations) if mode != "auto" or not any(operations.values()) else set()
-    return {name: operation or ("new" if name in begin else None) for name, operation in operations.items()}
-
-
-def gives_up(host, mode, reason):
-    """Whether an operation that is open on a host is given up (bool), by the arguments of :func:`decide`."""
-    operation = host["ledger"]["operation"]
-    return mode == "abandon" or (reason == COMPROMISE and bool(operation) and operation["kind"] != COMPROMISE)
-
-
-def burnt(host, reason, lineage_keys):
-    """The keys of a host that are never to be served or published from now on, though none of them was served yet.
-
-    That of the operation that is given up; and when the host is compromised, whatever lies ready there. What is served goes
-    on being served until its successor is in every cache: else nobody who verifies could deliver. It is retired then.
-
-    :param lineage_keys: the keys of the host's lineages (list of digests).
-    :returns: sorted list of digests, for the ledger to retire.
-    """
-    operation = host["ledger"]["operation"] or {}
-    lying_there = {operation.get("target_spki", ""), *(lineage_keys if reason == COMPROMISE else ())}
-    presented = {chain.spki for chain in Ledger.from_dict(host["ledger"]).chains.presented()}
-    return sorted(lying_there - presented - {*file_spkis(host), ""})
-
-
-def expected_wait(host, hosts):
-    """How long a new key of a host has to wait for caches at least, from when every server has its record (seconds)."""
-    timing = Timing(**host["timing"])
-    ttls = [version.ttl for owner in host["owners"] for version in memory(hosts, owner).served()]
-    return timing.lifetime(max([host["ttl"], *ttls]))
-
-
-def warning(hosts, decision, reason):
-    """What is said before the keys of compromised hosts are changed: a sentence for each host (list of str).
-
-    :param decision: what :func:`decide` gave. :param reason: as there.
-    """
-    told = []
-    for host in hosts:
-        operation = decision[host["host"]]
-        kind = reason if operation == "new" else (operation or {}).get("kind")
-        if kind != COMPROMISE:
-            continue
-        seconds = expected_wait(host, hosts)
-        wait = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
-        told.append(
-            f"{host['host']}: key {' and '.join(spki[:16] for spki in file_spkis(host)) or 'unknown'} is compromised, and so "
-            f"is every key that lies ready on the host. {_successor(host)}, and it is served as soon as its record is in every "
-            f"cache: {wait} after the last server has it at the earliest{_offline_words(host)}. Until then the compromised "
-            "key is "
-            "served, because nobody who verifies could deliver otherwise. Whoever holds it can deceive senders until "
-            f"{until(host)}, whatever we withdraw: the records are signed until then, and can be replayed")
-    return sorted(told)
-
-
-def _successor(host):
-    return "That in dane_csr_privatekey takes its place" if host.get("key_given") else "A new one is made"
-
-
-def _offline_words(host):
-    if host.get("standby_store") != OFFLINE:
-        return ""
-    if host.get("key_given"):
-        return ", or at once if it is the standby key that was kept offline"
-    return " (the standby key that is kept offline needs no wait: bring it by dane_csr_privatekey)"
-
-
-def soon(result, now):
-    """Whether a deployment was refused for no more than ``SOON`` seconds (bool): then it is worth asking again.
-
-    :param result: of the module chain_deploy. :param now: epoch seconds.
-    """
-    safe_at = (result.get("answer") or {}).get("safe_at")
-    return bool(result.get("failed")) and safe_at is not None and safe_at <= now + SOON
-
-
-def until(host):
-    """When the last signature ends that was seen over the records of a host (UTC, ``2026-12-31 23:59``; str)."""
-    ends = host.get("replay_until")
-    if not ends:
-        return "a time that is not known"
-    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=ends):%Y-%m-%d %H:%M} UTC"
-
-
-def standby_lineage(keys, host):
-    """The lineage with the standby key of a host (str), empty when there is none.
-
-    It is one that was never served, and whose record is published: by us, or, should the ledger be lost, by whoever signs
-    the zone. The mere age of a key says nothing: it may have been served before the ledger began.
-
-    :param keys: the lineages that exist: ``{"lineage", "spki", "spki512", "made"}``.
-    """
-    published, used = _published(host), used_keys(host)
-    for key in keys:
-        on_key = {Record(DANE_EE, SPKI, 1, key["spki"]), Record(DANE_EE, SPKI, 2, key["spki512"])}
-        if key["spki"] not in used and on_key & published:
-            return key["lineage"]
-    return ""
-
-
-def _published(host):
-    ledger = Ledger.from_dict(host["ledger"])
-    return {record for owner in host["owners"] for records in (
-        ledger.published_at(owner), *(version.records for version in ledger.name(owner).served())) for record in records}
-
-
-def used_keys(host):
-    """The keys that are no standby: they are, or were, served by a host, or never will be (sorted list of digests)."""
-    ledger = Ledger.from_dict(host["ledger"])
-    return sorted(ledger.retired | {chain.spki for chain in ledger.chains.presented()} | set(file_spkis(host)))
-
-
-def not_exported(kept, host):
-    """Of the standby keys that are kept elsewhere, those that may not have got there yet: no record of them is published,
-    which comes after. What its keeper has put away later is not fetched once more.
-
-    :param kept: what the module standby_key returns (list of dict). :returns: those of them.
-    """
-    published = _published(host)
-    return [key for key in kept if not Chain.from_dict(key["chain"]).matches & published]
-
-
-def impossible_store(store, method, combinations_wanted, key_types, export):
-    """One sentence for everything that stands in the way of ``dane_standby_store`` (list of str).
-
-    :param store: the option. :param method: ``dane_certbot_method``. :param combinations_wanted: ``dane_records`` (list of
-        text, checked). :param key_types: ``dane_key_types``. :param export: ``dane_standby_export``.
-    """
-    if store != OFFLINE:
-        return []
-    found = []
-    if method != "csr":
-        found.append("certbot takes no key that it has not made into a lineage of its own, so the key could never be used: "
-                     "expected dane_certbot_method: csr")
-    if not any(Combination.parse(text).usage == DANE_EE for text in combinations_wanted):
-        found.append("records on issuers wait for no key: expected 3 1 1 in dane_records, or dane_standby: false")
-    if len(key_types) > 1:
-        found.append(f"found {' and '.join(map(str, key_types))} in dane_key_types, expected one: one key can be brought back")
-    if not re.match("[/~]", str(export)):
-        found.append(f"found {str(export)!r:.100} in dane_standby_export, expected a directory on the controller by its whole "
-                     "path: where the host cannot lose the key")
-    return [f"dane_standby_store: Cannot keep a standby key offline: {problem}" for problem in found]
-
-
-_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-
-
-def duration(text):
-    """An option such as ``365d`` in seconds (int): a number of hours (h), days (d) or weeks (w).
-
-    Minutes and months are no units here: what ``3m`` means depends on who reads it.
-
-    :raises PlanError: something else, or nothing.
-    """
-    found = re.fullmatch("([0-9]{1,5})([hdw])", str(text).strip())
-    if not found or not int(found.group(1)):
-        raise PlanError(f"Cannot use {text!r:.40} as an age: expected a number of hours, days or weeks, such as 8760h, 365d "
-                        "or 52w")
-    return int(found.group(1)) * _HOURS[found.group(2)] * 3600
-
-
-MOST_SPREAD = 50
-
-
-def impossible_ages(max_age, spread):
-    """One sentence for each of ``dane_key_max_age`` and ``dane_key_spread`` that cannot be used (list of str)."""
-    found = []
-    try:
-        duration(max_age)
-    except PlanError as exc:
-        found.append(f"dane_key_max_age: {exc.message}")
-    if not re.fullmatch("[0-9]{1,2}", str(spread)) or int(spread) > MOST_SPREAD:
-        found.append(f"dane_key_spread: Cannot use {spread!r:.40}: expected per cent of dane_key_max_age, 0 to {MOST_SPREAD}")
-    return found
-
-
-def key_lifetime(name, max_age, spread):
-    """After which time a key of this host is due: ``max_age`` less a part of the spread that is the host's own.
-
-    The part comes from the host's name alone, so it is the same in every run and on every controller, and hosts that
-    were enabled on one day do not all roll on one day a year later. It makes the life of a key shorter, never longer:
-    no key is to become older than the operator said.
-
-    :param name: the host's name in the inventory. :param max_age: in seconds. :param spread: per cent of it.
-    :returns: seconds (int).
-    """
-    part = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2.0 ** 32
-    return int(max_age - max_age * spread / 100 * part)
-
-
-def due_at(host):
-    """When the served key of a host is due (epoch seconds), or None: the age of the key is not known."""
-    if host.get("key_since") is None:
-        return None
-    return host["key_since"] + key_lifetime(host["host"], host["key_max_age"], host["key_spread"])
-
-
-def is_due(host, now):
-    """Whether the served key of a host is due.
-
-    A key whose age is not known is not: else a host whose age can never be read would roll with every run, until its
-    CA refuses. :func:`schedule` names it instead, and ``dane_rekey=new`` gives it a key whose age is known.
-    """
-    due = due_at(host)
-    return due is not None and now >= due
-
-
-def schedule(hosts, mode, now):
-    """One sentence for each host about when its key is due, the soonest first (list of str); none in another mode."""
-    told = []
-    for host in hosts if mode == "due" else ():
-        operation, due = host["ledger"]["operation"], due_at(host)
-        key = f"{host['host']}: key {(host.get('file_spki') or 'unknown')[:16]}"
-        if operation:
-            told.append((0, f"{host['host']}: {operation['kind']} {operation['id']} is open and goes on"))
-        elif due is None:
-            told.append((1, f"{key}: no certificate says how old it is, so it does not become due by itself. See that the "
-                         f"chain file can be read, or give the host a new key: -l {host['host']} -e dane_rekey=new"))
-        else:
-            since = f"known since {day(host['key_since'])}"
-            told.append((due, f"{key}, {since}, is due since {day(due)}" if now >= due else
-                         f"{key}, {since}, is not due before {day(due)}, in {(due - now) / 86400:.0f} days"))
-    return [text for _when, text in sorted(told)]
-
-
-def day(when):
-    """The day (UTC, ``2026-12-31``) of a time in epoch seconds (str)."""
-    return f"{datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=when):%Y-%m-%d}"
 
 
 def ledgers_of(hosts, owner):
@@ -728,10 +424,10 @@ def _beyond_options(hosts):
     # Adopted records that dane_records cannot ask for: as long as a chain that is served or ready matches them, they stay.
     chains = [chain for host in hosts for chain in Ledger.from_dict(host["ledger"]).chains.presented()]
     chains += [Chain.from_dict(chain) for host in hosts for chain in ready(host)]
-    return {record for chain in chains for record in chain.matches if not _expressible(record.combination)}
+    return {record for chain in chains for record in chain.matches if not expressible(record.combination)}
 
 
-def _expressible(combination):
+def expressible(combination):
     on_key = (combination.usage, combination.selector) == (DANE_EE, SPKI)
     return (on_key or combination.usage == DANE_TA) and combination.mtype != FULL
 
@@ -776,62 +472,6 @@ def foreign(hosts):
     return found
 
 
-def combinations(texts):
-    """Check the option ``dane_records``: what can be kept published through a rekey.
-
-    :raises RecordError: not a combination. :raises PlanError: one that SMTP senders ignore or that this collection
-        does not keep yet.
-    """
-    for text in texts:
-        combination = Combination.parse(text)
-        reason = unusable_reason(Record(*combination, "00" * {0: 1, 1: 32, 2: 64}[combination.mtype]))
-        if reason:
-            raise PlanError(f"Cannot keep {text!r} published: {reason}")
-        if not _expressible(combination):
-            raise PlanError(f"Cannot keep {text!r} published: it changes with every renewal or is too large (RFC 7671 "
-                            f"sections 5.1 and 10.1); use {'2 1 1' if combination.usage == DANE_TA else '3 1 1'}")
-    if not texts:
-        raise PlanError("Cannot keep no record at all published: dane_records is empty; use 3 1 1")
-    return [str(Combination.parse(text)) for text in texts]
-
-
-def owner_names(base_domains, services):
-    """The owner names of a host: each base domain with each port (list of str).
-
-    :raises RecordError: not a host name, or not a port.
-    """
-    return [owner_name(name, service["port"]) for name in base_domains for service in services]
-
-
-def check_pool(pool, records):
-    """Check the option ``dane_issuer_pool``: issuers are published ahead only where records on issuers are.
-
-    :param pool: what it names (list). :param records: ``dane_records``. :raises PlanError: without any on an issuer.
-    """
-    if pool and not any(Combination.parse(text).usage == DANE_TA for text in records):
-        raise PlanError("Cannot publish issuers ahead: dane_records has no combination on an issuer, such as 2 1 1")
-
-
-def check_endpoints(endpoints, base_domains):
-    """Check the option ``dane_endpoints``: base domain to the addresses at which its endpoints are looked at.
-
-    :param base_domains: ``dane_names``. :raises PlanError: of another name, or no address.
-    """
-    if not isinstance(endpoints, dict):
-        raise PlanError(f"Cannot look at {endpoints!r:.80}: expected base domains, each with a list of addresses")
-    ours = {str(name).rstrip(".").lower() for name in base_domains}
-    for name, addresses in endpoints.items():
-        if str(name).rstrip(".").lower() not in ours:
-            raise PlanError(f"Cannot look at the endpoints of {name!r:.80}: dane_names has {', '.join(sorted(ours))}")
-        try:
-            if not isinstance(addresses, list) or not addresses:
-                raise ValueError(f"expected a list of addresses, found {addresses!r:.80}")
-            for address in addresses:
-                ipaddress.ip_address(address)
-        except ValueError as exc:
-            raise PlanError(f"Cannot look at the endpoints of {name!r}: {exc}") from exc
-
-
 def looked_at(base_domains, endpoints):
     """Where the endpoints of each base domain are looked at: at the addresses of the option, or those of the DNS.
 
@@ -841,28 +481,6 @@ def looked_at(base_domains, endpoints):
     given = {str(name).rstrip(".").lower(): addresses for name, addresses in endpoints.items()}
     return [{**entry, "addresses": given[entry["name"]], "problem": ""} if entry["name"] in given else entry
             for entry in base_domains]
-
-
-def impossible_options(records, base_domains, services, pool=(), endpoints=None):
-    """One sentence for every option whose value cannot be used, as :func:`combinations`, :func:`owner_names`,
-    :func:`check_pool` and :func:`check_endpoints` say it."""
-    found = []
-    for option, check in (
-        ("dane_records", lambda: combinations(records)),
-        ("dane_names, dane_services", lambda: owner_names(base_domains, services)),
-        ("dane_issuer_pool", lambda: check_pool(pool, records)),
-        ("dane_endpoints", lambda: check_endpoints({} if endpoints is None else endpoints, base_domains)),
-    ):
-        try:
-            check()
-        except DaneError as exc:
-            found.append(f"{option}: {exc.message}")
-    return found
-
-
-def option_names(specifications):
-    """The names of all options in a role's argument specifications (the parsed meta/argument_specs.yml; list of str)."""
-    return sorted({name for entry in specifications["argument_specs"].values() for name in entry.get("options") or {}})
 
 
 def _places_of_others(ledger, ours):

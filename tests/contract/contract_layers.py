@@ -13,13 +13,12 @@ import sys
 # A layer imports only from those above it (docs/design.md, "The house").
 LAYERS = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
-    "_lineages", "_certbot", "_facts", "_dns", "_update", "_wait", "_csr", "_probe", "_pkix", "_gate", "_age", "_options",
-    "_notify", "_standby_key", "_host",
+    "_operation", "_role_options", "_lineages", "_certbot", "_facts", "_dns", "_update", "_wait", "_csr", "_probe",
+    "_pkix", "_gate", "_age", "_options", "_notify", "_standby_key", "_host",
 )
 PURE = (
     "_errors", "_tlsa", "_fields", "_chain", "_rollover", "_memory", "_issuers", "_ledger", "_waivers", "_elsewhere", "_plan",
-    "_lineages",
-    "_certbot", "_facts",
+    "_operation", "_role_options", "_lineages", "_certbot", "_facts",
 )
 STANDARD_LIBRARY_ONLY = tuple(layer for layer in PURE if layer != "_chain")
 # Where dnspython is: the controller. Nothing that runs on a mail host may lead there.

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filters are the functions of _plan, with the clock, and with errors that Ansible shows as one line."""
+"""The filters are the functions of _plan and others, with the clock, and with errors that Ansible shows as one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pki
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mailops.dane.plugins.filter import plan
-from ansible_collections.mailops.dane.plugins.module_utils import _plan
+from ansible_collections.mailops.dane.plugins.module_utils import _plan, _role_options
 from rollover_values import OWNER, TIMING, chain, outcome
 
 FILTERS = plan.FilterModule().filters()
@@ -79,6 +79,13 @@ def test_lineage(kind, algorithm):
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):
     found = FILTERS["dane_read_options"](str(collection_root / "roles" / "preflight" / "meta" / "argument_specs.yml"))
     assert {"dane_names", "dane_services", "dane_records"} <= set(found)
+
+
+def test_what_hosts_have_to_agree_on_are_options(collection_root):
+    """A name that is misspelt there would be equal for all hosts, as none has it."""
+    options = {name for path in (collection_root / "roles").glob("*/meta/argument_specs.yml")
+               for name in FILTERS["dane_read_options"](str(path))}
+    assert set(_role_options.SHARED) <= options
 
 
 def test_issuers_to_publish_ahead_are_read_from_files(tmp_path):

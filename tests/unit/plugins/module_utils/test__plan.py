@@ -6,303 +6,13 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from ansible_collections.mailops.dane.plugins.module_utils import _plan
-from ansible_collections.mailops.dane.plugins.module_utils._errors import LedgerError, RecordError
-from ansible_collections.mailops.dane.plugins.module_utils._ledger import Ledger
+from ansible_collections.mailops.dane.plugins.module_utils._errors import PlanError
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
 from ansible_collections.mailops.dane.plugins.module_utils._rollover import Chain, Version, fine
-from ansible_collections.mailops.dane.plugins.module_utils._tlsa import Record
+from plan_values import BOTH, EMPTY, ONLY_A, OTHER, A, B, C, D, elsewhere, host, rdata, texts
 from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, version
-
-OTHER = "_25._tcp.mx2.example.test."
-A, B, C, D = (chain(key) for key in "ABCD")
-EMPTY, ONLY_A = version(ttl=60), version(record("A"))
-
-
-def host(number=1, serves=A, served=(ONLY_A,), ours=(), candidate=None, operation=None, history=(), owner=OWNER,
-         **more):
-    """The dict that the roles build. `served`: what each server gives. `history`: earlier looks at the endpoint."""
-    chains = Chains()
-    for at, one in [*history, (T0, serves)]:
-        found = outcome(at, one, number, name=owner.split(".", 2)[2].rstrip("."))
-        chains = chains.observe([found], TIMING, nothing_before=True)
-    ledger = Ledger(chains=chains).with_name(Name(owner).observe(look(T0, *served, owner=owner), TIMING))
-    ledger = ledger.with_published(owner, ours)
-    told = ledger.to_dict()
-    told["operation"] = None if operation is None else {
-        "id": "1", "kind": "rekey", "target_spki": operation if isinstance(operation, str) else operation.spki,
-        "started": T0}
-    return {"host": f"mx{number}", "active": True, "owners": [owner], "combinations": ["3 1 1"], "ttl": 10,
-            "timing": TIMING._asdict(), "ledger": told, "candidate": candidate and candidate.to_dict(),
-            "file_spki": getattr(serves, "spki", ""), **more}
-
-
-def rdata(plan, owner=OWNER):
-    """The records in a plan for one owner name (set of text)."""
-    return {text for entry in plan["records"] if entry["name"] == owner for text in entry["rdata"]}
-
-
-def texts(*records):
-    return {str(one) for one in records}
-
-
-# --------------------------------------------------------------------------------------------------------------- decide
-
-
-def enabled(number, operation=None):
-    return host(number, ours=[record("A")], operation=operation)
-
-
-def test_with_nothing_open_every_host_begins():
-    assert _plan.decide([enabled(1), enabled(2)]) == {"mx1": "new", "mx2": "new"}
-
-
-def test_an_open_operation_is_completed_and_none_is_begun():
-    decision = _plan.decide([enabled(1), enabled(2, B)])
-    assert decision["mx1"] is None and decision["mx2"]["target_spki"] == B.spki
-
-
-def test_idle_hosts_may_begin_beside_an_open_operation():
-    decision = _plan.decide([enabled(1), enabled(2, B)], "new")
-    assert decision["mx1"] == "new" and decision["mx2"]["target_spki"] == B.spki
-
-
-def test_an_open_operation_may_be_abandoned():
-    assert _plan.decide([enabled(1), enabled(2, B)], "abandon") == {"mx1": "new", "mx2": "new"}
-
-
-def test_a_host_that_was_never_enabled_is_named():
-    with pytest.raises(_plan.PlanError, match=f"mx2.*{OWNER}.*enable.yml"):
-        _plan.decide([enabled(1), host(2)])
-
-
-def test_a_ledger_that_is_none_is_named():
-    with pytest.raises(LedgerError):
-        _plan.decide([{**enabled(1), "ledger": {"operation": None}}])
-
-
-# ----------------------------------------------------------------------------------------------------------- compromise
-
-
-def compromised(number, **more):
-    """A host with an operation that is open because of a compromise, about key C."""
-    one = enabled(number, C)
-    one["ledger"]["operation"]["kind"] = "compromise"
-    return {**one, **more}
-
-
-def test_a_compromise_gives_up_what_was_begun_for_another_reason():
-    """Its next key lies on the same host."""
-    assert _plan.decide([enabled(1), enabled(2, B)], reason="compromise") == {"mx1": "new", "mx2": "new"}
-    assert _plan.gives_up(enabled(1, B), "auto", "compromise") and not _plan.gives_up(enabled(1, B), "auto", "routine")
-    assert not _plan.gives_up(enabled(1), "auto", "compromise")
-    assert _plan.gives_up(enabled(1, B), "abandon", "routine")
-
-
-def test_a_compromise_that_was_begun_is_completed_with_or_without_the_option():
-    for reason in ("compromise", "routine"):
-        decision = _plan.decide([enabled(1), compromised(2)], reason=reason)
-        assert decision["mx1"] is None and decision["mx2"]["target_spki"] == C.spki
-
-
-def test_a_compromise_does_not_wait_until_keys_are_due():
-    with pytest.raises(_plan.PlanError, match="without dane_rekey=due"):
-        _plan.decide([aged(1, 900)], "due", T0, "compromise")
-
-
-def test_whatever_lies_ready_on_a_compromised_host_is_burnt_but_not_what_is_served():
-    assert _plan.burnt(enabled(1), "compromise", [A.spki, B.spki]) == [B.spki]
-    assert _plan.burnt(enabled(1, C), "compromise", [A.spki, B.spki]) == sorted([B.spki, C.spki])
-    # In the chain file, and presented by nobody yet.
-    assert _plan.burnt({**enabled(1, C), "file_spki": C.spki}, "compromise", [A.spki, C.spki]) == []
-
-
-def test_of_a_rekey_that_is_abandoned_the_key_is_burnt_and_nothing_else():
-    """Else it would pass for a standby: its record is published, and it was never served."""
-    assert _plan.burnt(enabled(1, C), "routine", [A.spki, B.spki, C.spki]) == [C.spki]
-    assert _plan.burnt(enabled(1, A), "routine", [A.spki]) == [] == _plan.burnt(enabled(1), "routine", [B.spki])
-
-
-def test_a_compromise_says_how_long_it_takes_before_it_begins():
-    one = {**enabled(1), "replay_until": T0 + 14 * 86400 + 60}
-    told = _plan.warning([one, enabled(2)], {"mx1": "new", "mx2": None}, "compromise")
-    assert len(told) == 1 and told[0].startswith(f"mx1: key {A.spki[:16]} is compromised")
-    assert "in every cache: 21 s after the last server" in told[0]
-    assert "can deceive senders until 2023-11-28 22:14 UTC" in told[0]
-    slow = host(1, served=[version(record("A"), ttl=3600)], ours=[record("A")])
-    assert "120 min after the last server" in _plan.warning([slow], {"mx1": "new"}, "compromise")[0]
-    assert "until a time that is not known" in _plan.warning([slow], {"mx1": "new"}, "compromise")[0]
-    # The wait is as long as the longest of both TTLs asks.
-    assert "360 min after" in _plan.warning([{**slow, "ttl": 10800}], {"mx1": "new"}, "compromise")[0]
-
-
-def test_it_is_said_again_when_it_is_gone_on_with_and_never_of_another_rekey():
-    hosts = [compromised(1), enabled(2, B)]
-    decision = _plan.decide(hosts)
-    assert [text[:4] for text in _plan.warning(hosts, decision, "routine")] == ["mx1:"]
-    assert _plan.warning([enabled(1)], {"mx1": "new"}, "routine") == []
-
-
-# -------------------------------------------------------------------------------------------------------------- standby
-
-
-def lineage(name, key, digest512="00"):
-    return {"lineage": name, "spki": key.spki, "spki512": digest512, "made": T0}
-
-
-def on_key(key, mtype=1):
-    return Record(3, 1, mtype, key.spki * mtype)
-
-
-LINEAGES = [lineage("one", A), lineage("one-2", B)]
-
-
-def test_the_standby_is_the_lineage_whose_key_is_published_and_was_never_served():
-    one = host(1, ours=[on_key(A), on_key(B)])
-    assert _plan.standby_lineage(LINEAGES, one) == "one-2"
-    # Also when the one that is served is gone.
-    assert _plan.standby_lineage(LINEAGES[1:], one) == "one-2"
-    assert _plan.standby_lineage(LINEAGES[:1], one) == ""
-
-
-def test_by_its_other_digest_and_at_any_name():
-    by_512 = [lineage("one", A), lineage("one-2", B, B.spki * 2)]
-    assert _plan.standby_lineage(by_512, host(1, ours=[on_key(B, 2)])) == "one-2"
-    assert _plan.standby_lineage(LINEAGES, host(1, ours=[on_key(B, 2)])) == ""
-    elsewhere = host(1, ours=[on_key(B)], owner=OTHER)
-    assert _plan.standby_lineage(LINEAGES, elsewhere) == "one-2"
-    assert _plan.standby_lineage(LINEAGES, {**elsewhere, "owners": [OWNER]}) == ""
-
-
-def test_a_key_without_a_record_is_no_standby():
-    """It may have been served before the ledger began, or been given up."""
-    assert _plan.standby_lineage(LINEAGES, host(1, ours=[on_key(A)])) == ""
-    foreign = Record(3, 1, 1, C.spki)
-    assert _plan.standby_lineage(LINEAGES, host(1, served=[version(on_key(A), foreign)], ours=[on_key(A)])) == ""
-
-
-def test_a_standby_survives_a_lost_ledger_by_its_record():
-    assert _plan.standby_lineage(LINEAGES, host(1, served=[version(on_key(A), on_key(B))])) == "one-2"
-
-
-@pytest.mark.parametrize("how", ["retired", "presented", "in the file"])
-def test_a_key_that_was_served_is_no_standby(how):
-    one = host(1, ours=[on_key(A), on_key(B)], serves=B if how == "presented" else A)
-    one["file_spki"] = B.spki if how == "in the file" else A.spki
-    if how == "retired":
-        one["ledger"]["retired"] = [B.spki]
-    assert _plan.standby_lineage(LINEAGES[1:], one) == ""
-
-
-# ------------------------------------------------------------------------------------------------------------------ due
-
-DAY = 86400
-YEAR = 365 * DAY
-
-
-def aged(number, days, operation=None, spread=0, **more):
-    """A host whose key has been known for so many days at T0; None: nobody knows since when."""
-    since = None if days is None else T0 - days * DAY
-    return {**enabled(number, operation), "key_since": since, "key_max_age": YEAR, "key_spread": spread, **more}
-
-
-def test_only_hosts_whose_key_is_due_begin():
-    decision = _plan.decide([aged(1, 364), aged(2, 365), aged(3, 900)], "due", T0)
-    assert decision == {"mx1": None, "mx2": "new", "mx3": "new"}
-
-
-def test_a_key_is_due_at_its_second_and_not_before():
-    one = aged(1, 0)
-    assert _plan.decide([one], "due", T0 + YEAR - 1) == {"mx1": None}
-    assert _plan.decide([one], "due", T0 + YEAR) == {"mx1": "new"}
-
-
-def test_with_nothing_due_nobody_begins():
-    assert _plan.decide([aged(1, 1), aged(2, 2)], "due", T0) == {"mx1": None, "mx2": None}
-
-
-def test_what_is_open_goes_on_and_keeps_nobody_from_beginning():
-    decision = _plan.decide([aged(1, 1, B), aged(2, 400), aged(3, 1)], "due", T0)
-    assert decision["mx1"]["target_spki"] == B.spki
-    assert (decision["mx2"], decision["mx3"]) == ("new", None)
-
-
-def test_hosts_that_share_a_name_may_be_due_in_one_run():
-    assert {one["owners"][0] for one in (aged(1, 400), aged(2, 400))} == {OWNER}
-    assert _plan.decide([aged(1, 400), aged(2, 400)], "due", T0) == {"mx1": "new", "mx2": "new"}
-
-
-def test_a_key_of_unknown_age_is_not_due_and_is_named():
-    assert _plan.decide([aged(1, None)], "due", T0 + 99 * YEAR) == {"mx1": None}
-    (told,) = _plan.schedule([aged(1, None)], "due", T0)
-    assert told.startswith(f"mx1: key {A.spki[:16]}: no certificate says how old it is") and "-l mx1 -e dane_rekey=new" in told
-
-
-def test_a_host_that_was_never_enabled_is_named_before_it_is_due():
-    with pytest.raises(_plan.PlanError, match="mx1.*enable.yml"):
-        _plan.decide([{**aged(1, 1), "ledger": host(1)["ledger"]}], "due", T0)
-
-
-def test_the_age_matters_to_no_other_mode():
-    assert _plan.decide([aged(1, 1), aged(2, 900)]) == {"mx1": "new", "mx2": "new"}
-    assert _plan.schedule([aged(1, 1)], "auto", T0) == []
-
-
-def test_the_spread_makes_the_life_of_a_key_shorter_by_a_part_of_the_hosts_own():
-    lives = [_plan.key_lifetime(f"mx{number}.example.test", YEAR, 10) for number in range(1000)]
-    assert lives == [_plan.key_lifetime(f"mx{number}.example.test", YEAR, 10) for number in range(1000)]
-    assert min(lives) >= 0.9 * YEAR and max(lives) <= YEAR
-    # Evenly: of a thousand hosts about 27 on each of 36.5 days.
-    days = [sum(1 for life in lives if (YEAR - life) // DAY == day) for day in range(36)]
-    assert min(days) >= 10 and max(days) <= 50
-
-
-def test_without_a_spread_every_host_has_the_whole_time():
-    assert {_plan.key_lifetime(f"mx{number}", YEAR, 0) for number in range(10)} == {YEAR}
-
-
-def test_the_part_is_the_same_everywhere():
-    """Not Python's own hash, which is another one in each process."""
-    assert _plan.key_lifetime("mx1.example.org", YEAR, 10) == 30259878
-
-
-def test_the_schedule_says_what_comes_next_the_soonest_first():
-    told = _plan.schedule([aged(1, 1), aged(2, 400), aged(3, 100), aged(4, 1, B), aged(5, None)], "due", T0)
-    assert [text.split(":")[0] for text in told] == ["mx4", "mx5", "mx2", "mx3", "mx1"]
-    assert told[0] == "mx4: rekey 1 is open and goes on"
-    assert told[2] == (f"mx2: key {A.spki[:16]}, known since {_plan.day(T0 - 400 * DAY)}, is due since "
-                       f"{_plan.day(T0 - 35 * DAY)}")
-    assert told[4] == (f"mx1: key {A.spki[:16]}, known since {_plan.day(T0 - DAY)}, is not due before "
-                       f"{_plan.day(T0 + 364 * DAY)}, in 364 days")
-
-
-def test_a_day_is_one_of_utc():
-    assert (_plan.day(0), _plan.day(86399), _plan.day(86400)) == ("1970-01-01", "1970-01-01", "1970-01-02")
-
-
-@pytest.mark.parametrize(("text", "seconds"), [
-    ("365d", YEAR), ("90d", 90 * DAY), ("52w", 364 * DAY), ("8760h", YEAR), (" 1h ", 3600), ("99999w", 99999 * 7 * DAY)])
-def test_a_duration(text, seconds):
-    assert _plan.duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", [
-    "", "365", 365, "0d", "-1d", "1.5d", "1y", "3m", "3M", "90 d", "d", "90D", "100000d", "1d1h", None, [], "\u0661d"])
-def test_a_duration_that_is_none(text):
-    with pytest.raises(_plan.PlanError, match="expected a number of hours, days or weeks, such as 8760h, 365d or 52w"):
-        _plan.duration(text)
-
-
-def test_ages_that_cannot_be_used_are_all_named():
-    assert _plan.impossible_ages("365d", 10) == _plan.impossible_ages("365d", "0") == _plan.impossible_ages("1h", 50) == []
-    age, spread = _plan.impossible_ages("1y", 51)
-    assert age.startswith("dane_key_max_age: Cannot use '1y'")
-    assert spread == "dane_key_spread: Cannot use 51: expected per cent of dane_key_max_age, 0 to 50"
-    for wrong in (-1, 1.5, "10%", True, None, 100):
-        assert len(_plan.impossible_ages("365d", wrong)) == 1
 
 
 # -------------------------------------------------------------------------------------------------------------- publish
@@ -434,8 +144,6 @@ def test_one_name_waits_and_the_other_does_not():
 
 # ------------------------------------------------------------------------------------------------------------- withdraw
 
-BOTH = version(record("A"), record("B"))
-
 
 def after(**more):
     """A host that serves B and has A's record to withdraw."""
@@ -465,16 +173,6 @@ def test_the_standby_of_a_host_that_takes_no_part_stays_at_a_name_that_it_shares
     busy = host(1, A, served=[BOTH], ours=[record("A"), record("B")], candidate=A)
     assert _plan.withdraw([busy, idle], T0)["records"] == []
     assert rdata(_plan.withdraw([busy, {**idle, "standby": None}], T0)) == texts(record("B"))
-
-
-# ---------------------------------------------------------------------------------- a standby key that is kept elsewhere
-
-
-def elsewhere(of):
-    """What the module standby_key says of a key: there is no certificate yet."""
-    told = {"id": of.spki, "spki": of.spki, "algorithm": of.algorithm, "issuer_records": [],
-            "matches": sorted(str(one) for one in of.matches if (one.usage, one.selector) == (3, 1))}
-    return {"path": f"/standby/{of.spki[:16]}", "algorithm": of.algorithm, "spki": of.spki, "chain": told}
 
 
 def test_the_record_of_a_key_that_is_kept_elsewhere_is_that_of_a_standby():
@@ -507,55 +205,6 @@ def test_when_it_is_served_after_a_compromise_nothing_is_left_to_publish():
     assert rdata(_plan.withdraw([now], T0)) == texts(record("A"))
 
 
-def test_what_was_or_is_served_is_no_standby():
-    one = host(1, A, file_keys=[{"spki": C.spki, "algorithm": "ecdsa"}])
-    one["ledger"]["retired"] = [D.spki]
-    assert _plan.used_keys(one) == sorted([A.spki, C.spki, D.spki])
-
-
-def test_it_is_fetched_until_its_record_is_published():
-    kept = [elsewhere(B), elsewhere(C)]
-    assert _plan.not_exported(kept, host(1, A)) == kept
-    assert _plan.not_exported(kept, host(1, A, served=[BOTH])) == kept[1:], "the ledger was lost"
-    assert _plan.not_exported(kept, host(1, A, ours=[record("C", "3 1 2")])) == kept[:1]
-    assert _plan.not_exported([], host(1, A)) == []
-
-
-def test_a_compromise_says_what_a_key_that_is_kept_elsewhere_saves():
-    one = enabled(1)
-    plain = _plan.warning([one], {"mx1": "new"}, "compromise")[0]
-    assert "A new one is made, and it is served" in plain and "offline" not in plain
-    reminded = _plan.warning([{**one, "standby_store": "offline"}], {"mx1": "new"}, "compromise")[0]
-    assert "A new one is made" in reminded and "kept offline needs no wait: bring it by dane_csr_privatekey)" in reminded
-    brought = _plan.warning([{**one, "standby_store": "offline", "key_given": True}], {"mx1": "new"}, "compromise")[0]
-    assert "That in dane_csr_privatekey takes its place" in brought and ", or at once if it is the standby key" in brought
-    given = _plan.warning([{**one, "key_given": True}], {"mx1": "new"}, "compromise")[0]
-    assert "That in dane_csr_privatekey takes its place" in given and "offline" not in given
-
-
-STORE = {"store": "offline", "method": "csr", "combinations_wanted": ["3 1 1"], "key_types": [], "export": "/srv/keys"}
-
-
-def test_where_a_standby_key_can_be_kept_offline():
-    assert _plan.impossible_store(**STORE) == []
-    for possible in ({"key_types": ["rsa"]}, {"export": "~/keys"}, {"combinations_wanted": ["2 1 1", "3 1 2"]}):
-        assert _plan.impossible_store(**{**STORE, **possible}) == []
-    wrong = {"method": "lineage", "combinations_wanted": ["2 1 1"], "key_types": ["rsa", "ecdsa"], "export": ""}
-    assert _plan.impossible_store(**{**STORE, **wrong, "store": "host"}) == []
-
-
-@pytest.mark.parametrize("wrong, said", [
-    ({"method": "lineage"}, "certbot takes no key that it has not made into a lineage of its own.*dane_certbot_method: csr"),
-    ({"combinations_wanted": ["2 1 1", "2 0 1"]}, "records on issuers wait for no key.*dane_standby: false"),
-    ({"key_types": ["rsa", "ecdsa"]}, "found rsa and ecdsa in dane_key_types, expected one"),
-    ({"export": "keys"}, "found 'keys' in dane_standby_export, expected a directory"),
-    ({"export": ""}, "found '' in dane_standby_export, expected a directory"),
-])
-def test_where_it_cannot(wrong, said):
-    (told,) = _plan.impossible_store(**{**STORE, **wrong})
-    assert re.match(f"dane_standby_store: Cannot keep a standby key offline: {said}", told)
-
-
 def test_after_a_compromise_the_records_of_both_keys_go_at_once():
     burnt = host(1, C, served=[version(record("A"), record("B"), record("C"))], candidate=C, operation=C,
                  ours=[record("A"), record("B"), record("C")])
@@ -574,7 +223,7 @@ def test_what_somebody_presents_at_an_address_of_the_name_is_never_published():
 
 def test_what_the_next_key_can_never_match_is_said_before_the_wait():
     full = version(record("A"), record("A", "3 1 0"))
-    with pytest.raises(_plan.PlanError, match=f"{OWNER}.*mx1.*3 1 0.*Remove those first"):
+    with pytest.raises(PlanError, match=f"{OWNER}.*mx1.*3 1 0.*Remove those first"):
         _plan.publish([host(served=[full], candidate=B)], T0)
     assert _plan.publish([host(served=[full], candidate=A)], T0)["records"] == [], "a renewal keeps the key"
 
@@ -720,6 +369,8 @@ def test_a_combination_that_a_foreign_record_keeps_there_has_to_go_on_matching()
 
 CA, NEW_CA, OLD_CA, POOL = (record(issuer, "2 1 1") for issuer in ("ca", "new ca", "old ca", "pool ca"))
 DAY = 86400
+
+
 #: The same key, renewed by another issuer.
 RENEWED = chain("A", 2, issuer="new ca")
 
@@ -857,7 +508,7 @@ def alternating(number, combinations=("2 1 1",), **more):
 
 def test_issuers_alone_are_refused_when_the_authority_alternates_beyond_the_pool():
     assert alternating(4)
-    with pytest.raises(_plan.PlanError, match=f"Cannot keep only 2 1 1 at {OWNER}: the certificates of mx1 came from 5 issuers "
+    with pytest.raises(PlanError, match=f"Cannot keep only 2 1 1 at {OWNER}: the certificates of mx1 came from 5 issuers "
                                               "in the last 180 days, and 5 of them are not in dane_issuer_pool"):
         alternating(5)
 
@@ -866,13 +517,13 @@ def test_so_many_issuers_are_no_matter_beside_the_key_on_the_root_or_when_all_ar
     assert alternating(5, ("3 1 1", "2 1 1")) and alternating(5, anchor="root")
     pool = [str(record(f"ca {one}", "2 1 1")) for one in range(5)]
     assert alternating(5, issuer_pool=pool)
-    with pytest.raises(_plan.PlanError, match="and 1 of them are not in dane_issuer_pool"):
+    with pytest.raises(PlanError, match="and 1 of them are not in dane_issuer_pool"):
         alternating(5, issuer_pool=pool[1:])
 
 
 def test_what_is_missing_in_the_chain_is_named():
     bare = {**ready(A, "ca"), "issuer_records": []}
-    with pytest.raises(_plan.PlanError, match="has no root that senders .*set dane_anchor to root"):
+    with pytest.raises(PlanError, match="has no root that senders .*set dane_anchor to root"):
         _plan.publish([on_issuers(candidate=bare, anchor="root")], T0)
 
 
@@ -880,7 +531,7 @@ def test_an_issuer_that_the_chain_does_not_hold_is_said_before_anything_is_publi
     """RFC 7672 section 3.1.2: the anchor has to be in the chain that is presented."""
     bare = chain("A", 2)._replace(matches=frozenset(one for one in A.matches if one.usage == 3))
     for candidate in (bare.to_dict(), {**ready(bare, "ca"), "issuer_records": []}):
-        with pytest.raises(_plan.PlanError, match=f"Cannot publish 2 1 1 at {OWNER}: the chain that mx1 .*no issuer"):
+        with pytest.raises(PlanError, match=f"Cannot publish 2 1 1 at {OWNER}: the chain that mx1 .*no issuer"):
             _plan.publish([on_issuers(candidate=candidate)], T0)
     assert _plan.publish([host(candidate=bare)], T0)["records"] == []
 
@@ -891,11 +542,11 @@ def test_issuers_alone_are_refused_when_a_certificate_may_expire_before_the_reco
         told = ready(A, "ca", seconds / DAY)
         return _plan.publish([on_issuers(combinations, candidate=told, served=[version(CA, ttl=ttl)])], T0)
 
-    with pytest.raises(_plan.PlanError, match="Cannot keep only 2 1 1 at .*Add 3 1 1"):
+    with pytest.raises(PlanError, match="Cannot keep only 2 1 1 at .*Add 3 1 1"):
         publish(63)
     publish(64)
     publish(63, ["2 1 1", "3 1 1"])
-    with pytest.raises(_plan.PlanError, match="Cannot keep only"):
+    with pytest.raises(PlanError, match="Cannot keep only"):
         publish(64, ttl=11)
 
 
@@ -996,62 +647,6 @@ def test_foreign_records_are_named():
     assert _plan.foreign([host(), other]) == {OTHER: [str(record("A"))]}
 
 
-# ---------------------------------------------------------------------------------------------------------- the options
-
-
-def test_unknown_options_are_named_with_the_nearest_known_one():
-    known = {"dane_names", "dane_services", "dane_wait"}
-    found = _plan.unknown_options({"dane_nmaes", "dane_names", "danish", "dane_private_x", "dane_zzzzzz"}, known)
-    assert found == ["unknown option dane_nmaes, did you mean dane_names?", "unknown option dane_zzzzzz"]
-
-
-def test_what_a_run_said_is_no_unknown_option_to_the_next():
-    """AWX makes variables of it for the later nodes of a workflow."""
-    assert _plan.unknown_options({"dane_result", "dane_zzzzzz"}, {"dane_names"}) == ["unknown option dane_zzzzzz"]
-
-
-def test_hosts_have_to_agree_on_what_one_of_them_says_for_all():
-    first = {"dane_dns_server": "192.0.2.1", "dane_tsig": {"name": "a", "secret": "b"}, "dane_names": ["mx1.example.org"]}
-    assert _plan.not_shared({**first, "dane_names": ["mx2.example.org"], "dane_linger": 900}, first) == []
-    other = {"dane_dns_server": "192.0.2.2", "dane_wait": "defer", "dane_tsig": {"name": "a", "secret": "c"}}
-    assert _plan.not_shared(other, first) == ["dane_dns_server", "dane_tsig", "dane_wait"]
-
-
-@pytest.mark.parametrize(("given", "kept"), [
-    (["3 1 1"], ["3 1 1"]), (["DANE-EE SPKI SHA2-256", "3 1 2"], ["3 1 1", "3 1 2"]),
-    (["2 1 1"], ["2 1 1"]), (["3 1 1", "DANE-TA SPKI SHA2-256", "2 0 1"], ["3 1 1", "2 1 1", "2 0 1"]),
-])
-def test_combinations_that_can_be_kept(given, kept):
-    assert _plan.combinations(given) == kept
-
-
-@pytest.mark.parametrize(("given", "words"), [
-    (["1 1 1"], "PKIX"), (["0 1 1"], "PKIX"), (["3 0 1"], "renewal.*use 3 1 1"), (["3 1 0"], "too large"), ([], "empty"),
-    (["2 0 0"], "too large.*use 2 1 1"), (["2 1 0"], "too large"),
-])
-def test_combinations_that_cannot_be_kept(given, words):
-    with pytest.raises(_plan.PlanError, match=words):
-        _plan.combinations(given)
-
-
-@pytest.mark.parametrize("given", [["3 1"], ["3 1 1 00"], ["3 1 9"], ["x y z"], [None], [311]])
-def test_combinations_that_are_none(given):
-    with pytest.raises(RecordError):
-        _plan.combinations(given)
-
-
-def test_owner_names():
-    assert _plan.owner_names(["MX1.example.test.", "b.test"], [{"port": 25}, {"port": 465}]) == [
-        OWNER, "_465._tcp.mx1.example.test.", "_25._tcp.b.test.", "_465._tcp.b.test."]
-    with pytest.raises(RecordError):
-        _plan.owner_names(["not a host"], [{"port": 25}])
-
-
-def test_option_names():
-    entries = {"main": {"options": {"b": {}, "a": {}}}, "other": {}, "more": {"options": None}}
-    assert _plan.option_names({"argument_specs": entries}) == ["a", "b"]
-
-
 def test_problems_are_named():
     looks = [look(T0, EMPTY), look(T0, EMPTY, security="insecure"), look(T0)]
     looks[1]["findings"] = ["no DS"]
@@ -1062,30 +657,6 @@ def test_problems_are_named():
     assert "insecure" in found[0] and "no DS" in found[0] and "no authoritative server" in found[1]
     assert endpoint(2)["address"] in found[2] and "no TLS" in found[2] and endpoint(3)["address"] in found[3]
     assert _plan.problems([look(T0, EMPTY)], [outcome(T0, A)]) == []
-
-
-def test_options_that_cannot_be_used_are_all_named():
-    service = {"port": 25, "starttls": "smtp"}
-    assert _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service]) == []
-    assert _plan.impossible_options(["2 1 1"], ["mx1.example.test"], [service], ["issuer.pem"]) == []
-    records, names = _plan.impossible_options(["1 1 1"], ["no host"], [service])
-    assert records.startswith("dane_records: Cannot keep '1 1 1'")
-    assert names.startswith("dane_names, dane_services: Cannot") and "no host" in names
-    (pool,) = _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service], ["issuer.pem"])
-    assert pool.startswith("dane_issuer_pool: Cannot publish issuers ahead: dane_records has no combination on an issuer")
-
-
-@pytest.mark.parametrize("result, expected", [
-    ({"failed": True, "answer": {"yes": False, "safe_at": T0 + 1.5}}, True),
-    ({"failed": True, "answer": {"yes": False, "safe_at": T0 - 1}}, True),
-    ({"failed": True, "answer": {"yes": False, "safe_at": T0 + 31}}, False),
-    ({"failed": True, "answer": {"yes": False, "safe_at": None}}, False),
-    ({"failed": True, "msg": "postfix refuses its configuration"}, False),
-    ({"failed": False, "answer": {"yes": True, "safe_at": T0 + 1}}, False),
-    ({"answer": {"yes": True, "safe_at": None}}, False),
-])
-def test_what_is_refused_for_a_moment_is_asked_again(result, expected):
-    assert _plan.soon(result, T0) is expected
 
 
 # ---------------------------------------------------------------------------------- usages 0 and 1 at other services
@@ -1100,11 +671,11 @@ def pinned(record_of, starttls, candidate=B):
 @pytest.mark.parametrize("starttls", ["imap", "none"])
 def test_a_record_beside_pkix_stops_another_key_of_a_service_that_is_not_smtp(starttls):
     key = record("A")._replace(usage=1)
-    with pytest.raises(_plan.PlanError, match=f"heed {key}, which the chain that mx1 serves matches and the next one"):
+    with pytest.raises(PlanError, match=f"heed {key}, which the chain that mx1 serves matches and the next one"):
         _plan.publish([pinned(key, starttls)], T0)
-    with pytest.raises(_plan.PlanError, match="heed 1 0 1 "):
+    with pytest.raises(PlanError, match="heed 1 0 1 "):
         _plan.publish([pinned(record(("A", 1), "3 0 1")._replace(usage=1), starttls)], T0)
-    with pytest.raises(_plan.PlanError, match="heed 0 1 1 "):
+    with pytest.raises(PlanError, match="heed 0 1 1 "):
         _plan.publish([pinned(record("ca", "2 1 1")._replace(usage=0), starttls, chain("A", 2, issuer="ca2"))], T0)
 
 
@@ -1118,30 +689,3 @@ def test_a_record_beside_pkix_stops_another_key_of_a_service_that_is_not_smtp(st
 ])
 def test_a_record_beside_pkix_stops_nothing_else(kept, starttls, candidate):
     _plan.publish([pinned(kept, starttls, candidate)], T0)
-
-
-# --------------------------------------------------------------------------------------- where endpoints are looked at
-
-
-@pytest.mark.parametrize(("endpoints", "said"), [
-    ({"mx2.example.test": ["192.0.2.1"]}, "endpoints of 'mx2.example.test': dane_names has mx1.example.test"),
-    ({"mx1.example.test": []}, "endpoints of 'mx1.example.test': expected a list of addresses, found \\[\\]"),
-    ({"mx1.example.test": "192.0.2.1"}, "expected a list of addresses, found '192.0.2.1'"),
-    ({"mx1.example.test": ["192.0.2.1", "mx1"]}, "'mx1' does not appear to be an IPv4 or IPv6 address"),
-    (["192.0.2.1"], "expected base domains, each with a list of addresses"),
-])
-def test_endpoints_that_cannot_be_looked_at(endpoints, said):
-    service = {"port": 25, "starttls": "smtp"}
-    (told,) = _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [service], [], endpoints)
-    assert re.match(f"dane_endpoints: Cannot look at (the )?.*{said}", told)
-
-
-def test_endpoints_are_looked_at_where_the_operator_says():
-    found = [{"name": "mx1.example.test", "addresses": ["198.51.100.1"], "ttl": 60, "problem": ""},
-             {"name": "mx.example.test", "addresses": [], "ttl": 0, "problem": "no such name"}]
-    given = {"MX1.example.test.": ["192.0.2.1", "2001:db8::1"]}
-    assert _plan.impossible_options(["3 1 1"], ["mx1.example.test"], [{"port": 25}], [], given) == []
-    assert _plan.looked_at(found, given) == [{**found[0], "addresses": ["192.0.2.1", "2001:db8::1"]}, found[1]]
-    assert _plan.looked_at(found, {"mx.example.test": ["192.0.2.2"]})[1] == {
-        "name": "mx.example.test", "addresses": ["192.0.2.2"], "ttl": 0, "problem": ""}
-    assert _plan.looked_at(found, {}) == found

@@ -12,8 +12,8 @@ import time
 
 import pki
 import pytest
-from ansible_collections.mailops.dane.plugins.module_utils import _age, _chain, _gate, _host, _plan
-from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DeployError, RefusedError
+from ansible_collections.mailops.dane.plugins.module_utils import _age, _chain, _gate, _host, _operation, _plan
+from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DeployError, PlanError, RefusedError
 from ansible_collections.mailops.dane.plugins.module_utils._ledger import Clock, Ledger
 from ansible_collections.mailops.dane.plugins.module_utils._memory import Chains, Name
 from rollover_values import OWNER, T0, TIMING, chain, endpoint, look, outcome, record, version
@@ -521,9 +521,9 @@ def test_after_a_compromise_no_key_that_is_served_is_burnt_yet():
     mine = host([EC, RSA], records=("e1", "r1"))
     lying_there = [EC.spki, RSA.spki, EC2.spki, RSA2.spki]
     mine["ledger"]["chains"] = Chains().to_dict()
-    assert _plan.burnt(mine, "compromise", lying_there) == sorted([EC2.spki, RSA2.spki])
+    assert _operation.burnt(mine, "compromise", lying_there) == sorted([EC2.spki, RSA2.spki])
     decision = {"mx1": "new"}
-    assert f"key {EC.spki[:16]} and {RSA.spki[:16]} is compromised" in _plan.warning([mine], decision, "compromise")[0]
+    assert f"key {EC.spki[:16]} and {RSA.spki[:16]} is compromised" in _operation.warning([mine], decision, "compromise")[0]
 
 
 def test_both_are_asked_for_as_one():
@@ -565,7 +565,7 @@ def test_what_an_algorithm_replaces_is_its_own_old_key():
     full = version(record("e1"), record("r1"), record("r1", "3 1 0"))
     known = Name(OWNER).observe(look(T0, full), TIMING).to_dict()
     mine["ledger"]["names"] = {OWNER: known} if isinstance(mine["ledger"]["names"], dict) else [known]
-    with pytest.raises(_plan.PlanError, match="would never match its records 3 1 0"):
+    with pytest.raises(PlanError, match="would never match its records 3 1 0"):
         _plan.publish([mine], T0)
     only_ecdsa = {**mine, "candidate": EC2.to_dict(), "further": [RSA.to_dict()]}
     assert rdata(_plan.publish([only_ecdsa], T0)) >= texts("e2")
