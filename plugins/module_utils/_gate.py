@@ -210,7 +210,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     :param memories: owner name to memory (JSON form of ``_memory.Name``) that began as a copy of the ledger's.
     :param nothing_before: the names are being enabled: see ``_memory.Name.observe``.
     :param intents: owner name to the versions (JSON form) that are about to be published.
-    :param settled: the same, for those that have been published or will not be.
+    :param settled: the same, for those noted before that have been published or will not be.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
     :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{"id", "closed": True}``
@@ -228,10 +228,11 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     with open_ledger(path, write=write, clock=clock) as door:
         before = door.ledger
         ledger = _with_dns(before, timing, looks, memories, nothing_before)
-        for owner, version in _versions(intents):
-            ledger = ledger.with_name(ledger.name(owner).intend(version, clock(), timing))
+        # What is settled is of before: one call may end one step and begin the next with the same version.
         for owner, version in _versions(settled):
             ledger = ledger.with_name(ledger.name(owner).settled(version))
+        for owner, version in _versions(intents):
+            ledger = ledger.with_name(ledger.name(owner).intend(version, clock(), timing))
         for owner, records in (published or {}).items():
             ledger = ledger.with_published(owner, [Record.parse(text) for text in records])
         if outcomes:

@@ -94,6 +94,13 @@ def test_no_operation_is_open(host):
 print(json.load(open("/var/lib/mailops-dane/ledger.json"))["operation"])'""") == "None"
 
 
+def test_no_version_is_about_to_be_published(host):
+    """Else a rekey that follows at once would wait for what will never come."""
+    told = json.loads(host.check_output("cat /var/lib/mailops-dane/ledger.json"))
+    versions = [version for name in told["names"].values() for version in name["versions"]]
+    assert versions and [version for version in versions if version["open_until"]] == []
+
+
 def test_renewals_keep_the_key(host):
     assert host.check_output(f"grep -c '^reuse_key = True$' /etc/letsencrypt/renewal/{name_of(host)}.conf") == "1"
 

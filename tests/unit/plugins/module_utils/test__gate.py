@@ -865,6 +865,18 @@ def test_notes_of_all_kinds(host):
     assert not changed and again == ledger
 
 
+def test_what_was_published_is_settled_before_the_next_is_noted(host):
+    """One call may do both, also for one version."""
+    noted = {"intents": {OWNER: [V_AB.to_dict()]}}
+    _gate.note(host.ledger_path, TIMING, looks=[look(host.now, V_A)], **noted, clock=host.clock)
+    both = {"settled": {OWNER: [V_AB.to_dict()]}, "intents": {OWNER: [V_B.to_dict()]}}
+    ledger, *_rest = _gate.note(host.ledger_path, TIMING, **both, clock=host.clock)
+    assert {one.version: one.open_until > 0 for one in ledger.name(OWNER).versions} == {V_A: False, V_AB: False, V_B: True}
+    again = {"settled": {OWNER: [V_B.to_dict()]}, "intents": {OWNER: [V_B.to_dict()]}}
+    ledger, *_rest = _gate.note(host.ledger_path, TIMING, **again, clock=host.clock)
+    assert [one.version for one in ledger.name(OWNER).versions if one.open_until > 0] == [V_B]
+
+
 @pytest.mark.parametrize("kind", ["rekey", "compromise"])
 def test_who_meets_another_operation_is_told_which_playbook_completes_it(host, kind):
     begun = {"id": "1", "kind": kind, "target_spki": "", "started": host.now}
