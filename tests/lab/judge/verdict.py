@@ -201,16 +201,25 @@ def publications(evidence):
 # --- does the evidence suffice? -------------------------------------------------------------------------------------
 
 
-def gaps(evidence):
-    """Where the witness did not look, or saw nothing at all (list of text)."""
-    found = []
-    start, end = evidence.start, evidence.end
+def unseen(evidence):
+    """What the witness saw nothing of in all the time (list of text): whatever it did there, nobody knows."""
     if not evidence.sightings.rrsets or not evidence.sightings.chains:
         return ["the witness watched no name server or no mail host"]
+    return [f"the witness never got an answer from {' '.join(target)}" for target, looks in evidence.sightings.targets()
+            if not any(look.value is not None for look in _inside(evidence, looks))]
+
+
+def _inside(evidence, looks):
+    return [look for look in looks if evidence.start - GAP <= look.after and look.before <= evidence.end + GAP]
+
+
+def gaps(evidence):
+    """Where the witness did not look, or saw nothing at all (list of text)."""
+    found = unseen(evidence)
+    start, end = evidence.start, evidence.end
     for target, looks in evidence.sightings.targets():
-        inside = [look for look in looks if start - GAP <= look.after and look.before <= end + GAP]
+        inside = _inside(evidence, looks)
         if not any(look.value is not None for look in inside):
-            found.append(f"the witness never got an answer from {' '.join(target)}")
             continue
         edges = [start] + [t for look in inside for t in (look.before, look.after)] + [end]
         for after, before in zip(edges[::2], edges[1::2]):
@@ -401,6 +410,7 @@ def judge(evidence, check_end=False, new_keys=True, extra=0, wanted=None):
         },
         "reasons": reasons,
         "void": void,
+        "unseen": unseen(evidence),
         "blind": sum(b - a for a, b in blind_times(evidence)),
         "silence": silence(evidence),
         "switches": [

@@ -115,7 +115,7 @@ def closing_line(result, figures, least, wrong=()):
     wrong = [*wrong, *result["reasons"]]
     # Who did not look saw no exposure. A look that came late among thousands, or a sender that was quiet before a renewal,
     # is said and takes nothing from the verdict.
-    wrong += [f"void: {reason}" for reason in result["void"] if reason.startswith(("the witness never", "the witness watched"))]
+    wrong += [f"void: {reason}" for reason in result["unseen"]]
     if result["blind"] > BLIND * (result["to"] - result["from"]):
         wrong.append(f"void: the witness saw nothing for {result['blind']:.0f} s of {result['to'] - result['from']:.0f} s")
     wrong += [f"{name}: {number} instead of {least[name]} or more" for name, number in figures.items() if number < least[name]]

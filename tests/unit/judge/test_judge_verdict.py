@@ -237,7 +237,10 @@ def test_a_witness_that_misses_the_edges(asleep):
 def test_one_target_without_any_answer():
     world = World()
     world.records["mx2", "ns1"] = lambda t: None
-    assert mentions(world.judge()["void"], "never got an answer", "ns1", "mx2")
+    result = world.judge()
+    assert mentions(result["void"], "never got an answer", "ns1", "mx2")
+    assert mentions(result["unseen"], "never got an answer", "ns1", "mx2") and len(result["unseen"]) == 1
+    assert World().judge()["unseen"] == []
 
 
 def test_a_blind_witness():

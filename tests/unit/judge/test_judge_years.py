@@ -90,7 +90,7 @@ def test_no_chain_is_an_exposure_else(change):
 
 LEAST = {"renewals": 60, "rekeys": 4, "ca_changes": 2}
 QUIET = "s2 delivered nothing to mx1 within 5 s before the switch of mx2 at +469.3 s"
-RESULT = {"reasons": [], "void": [QUIET], "from": 100.0, "to": 1100.0, "blind": 9.9, "deliveries": 9, "failed": 0,
+RESULT = {"reasons": [], "void": [QUIET], "unseen": [], "from": 100.0, "to": 1100.0, "blind": 9.9, "deliveries": 9, "failed": 0,
           "exposure": 0.0}
 
 
@@ -109,7 +109,7 @@ def test_the_last_line_counts():
     ({"result": {"reasons": ["s1 to mx1: 1 failed"], "failed": 1}}, "s1 to mx1: 1 failed"),
     ({"result": {"exposure": 0.1}}, "exposure=0.1"),
     ({"wrong": ["renew ended with 2"]}, "renew ended with 2"),
-    ({"result": {"void": [QUIET, "the witness never got an answer from mx1 10.99.0.21"]}}, "void: the witness never got"),
+    ({"result": {"unseen": ["the witness never got an answer from mx1 10.99.0.21"]}}, "void: the witness never got"),
     ({"result": {"blind": 10.1}}, "void: the witness saw nothing for 10 s of 1000 s"),
 ])
 def test_what_is_wrong_is_said_in_the_last_line(change, says):
