@@ -6,23 +6,27 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.mailops.dane.plugins.module_utils import (
-    _certbot,
-    _chain,
-    _elsewhere,
-    _lineages,
-    _notify,
-    _operation,
-    _plan,
-    _role_options,
-    _standby_key,
-)
+from ansible_collections.mailops.dane.plugins.module_utils import _elsewhere, _lineages, _operation, _plan, _role_options
 from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainError, DaneError
+
+UTILS = _plan.__name__.rpartition(".")[0]
+
+
+def _late(module, name=None):
+    """A module of the library, or a function of it, that is imported when it is used.
+
+    Each task on each host is a process of its own, in which Ansible compiles the whole of this file and of what it imports
+    for one filter: so what leads to cryptography, or to what runs on mail hosts, has to wait until it is asked for.
+    """
+    if name is None:
+        return importlib.import_module(f"{UTILS}.{module}")
+    return lambda *args: getattr(_late(module), name)(*args)
 
 
 def _filter(function):
@@ -74,7 +78,7 @@ def issuer_pool(paths):
 
     :raises ChainError: a file that cannot be read or holds no certificate, or a certificate that is no CA.
     """
-    found = set()
+    found, _chain = set(), _late("_chain") if paths else None
     for path in paths:
         if not _chain.HAS_CRYPTOGRAPHY:
             raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
@@ -98,11 +102,11 @@ def standby_recipients(path):
     """
     if not path:
         return []
-    if not _chain.HAS_CRYPTOGRAPHY:
+    if not _late("_chain").HAS_CRYPTOGRAPHY:
         raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as stream:
-            return [one.pem() for one in _standby_key.load_recipients(stream.read(), path)]
+            return [one.pem() for one in _late("_standby_key").load_recipients(stream.read(), path)]
     except (OSError, UnicodeDecodeError) as exc:
         raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}; expected a PEM file on the "
                          "controller, by its whole path") from exc
@@ -211,16 +215,16 @@ class FilterModule:
             "dane_owners_elsewhere": _elsewhere.owners_elsewhere,
             "dane_pinned_elsewhere": pinned_elsewhere,
             "dane_impossible_ages": _role_options.impossible_ages,
-            "dane_damages": _certbot.damages,
-            "dane_impossible_authenticator": _certbot.impossible_authenticator,
-            "dane_impossible_notifications": _notify.impossible_notifications,
-            "dane_certbot_objections": _certbot.objections,
-            "dane_authenticator_arguments": _certbot.authenticator_arguments,
-            "dane_key_arguments": _certbot.key_arguments,
-            "dane_renewal_settings": _certbot.renewal_settings,
-            "dane_impossible_request": _certbot.impossible_request,
-            "dane_request_objections": _certbot.request_objections,
-            "dane_rfc2136_credentials": _certbot.rfc2136_credentials,
+            "dane_damages": _late("_certbot", "damages"),
+            "dane_impossible_authenticator": _late("_certbot", "impossible_authenticator"),
+            "dane_impossible_notifications": _late("_notify", "impossible_notifications"),
+            "dane_certbot_objections": _late("_certbot", "objections"),
+            "dane_authenticator_arguments": _late("_certbot", "authenticator_arguments"),
+            "dane_key_arguments": _late("_certbot", "key_arguments"),
+            "dane_renewal_settings": _late("_certbot", "renewal_settings"),
+            "dane_impossible_request": _late("_certbot", "impossible_request"),
+            "dane_request_objections": _late("_certbot", "request_objections"),
+            "dane_rfc2136_credentials": _late("_certbot", "rfc2136_credentials"),
             "dane_foreign": _plan.foreign,
             "dane_unknown_options": _role_options.unknown_options,
             "dane_not_shared": _role_options.not_shared,

@@ -6,14 +6,19 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pki
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mailops.dane.plugins.filter import plan
-from ansible_collections.mailops.dane.plugins.module_utils import _plan, _role_options
+from ansible_collections.mailops.dane.plugins.module_utils import _chain, _plan, _role_options
 from rollover_values import OWNER, TIMING, chain, outcome
 
 FILTERS = plan.FilterModule().filters()
@@ -74,6 +79,21 @@ def test_lineage(kind, algorithm):
         "md5": "00", "sha256": "ab:cd:01", "sha512": "ef:02"}}
     assert FILTERS["dane_lineage"](result) == {
         "lineage": "mail-2", "spki": "abcd01", "spki512": "ef02", "algorithm": algorithm, "made": 12.5}
+
+
+def test_one_filter_does_not_import_what_others_need():
+    """Each task on each host is a process that imports this anew. And what comes late is there."""
+    program = """
+import sys, conftest
+from ansible_collections.mailops.dane.plugins.filter import plan
+plan.FilterModule().filters()["dane_only"]({}, [])
+print([name for name in sys.modules if name.rpartition(".")[2] in ("cryptography", "_chain", "_gate", "_certbot")])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(pki.__file__).parent)}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
+    late = re.findall(r'_late\("(\w+)", "(\w+)"\)', inspect.getsource(plan))
+    assert len(late) > 5 and all(callable(getattr(plan._late(module), name)) for module, name in late)
 
 
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):
@@ -138,6 +158,6 @@ def test_what_stands_in_the_way_of_a_standby_key_offline_is_named_with_its_optio
     assert len(FILTERS["dane_impossible_store"](**{**STORE, "method": "lineage"}, recipient="")) == 2
     # That is said of dane_records.
     assert FILTERS["dane_impossible_store"](**{**STORE, "records": ["3 0 1"]}, recipient="") == []
-    monkeypatch.setattr(plan._chain, "HAS_CRYPTOGRAPHY", False)
+    monkeypatch.setattr(_chain, "HAS_CRYPTOGRAPHY", False)
     (said,) = FILTERS["dane_impossible_store"](**STORE, recipient="/x")
     assert "no cryptography beside this Ansible" in said
