@@ -189,6 +189,11 @@ class Name(NamedTuple):
         """The versions that some server gave at its last answer (list of :class:`Version`)."""
         return [seen.version for seen in self.versions if seen.servers]
 
+    def there(self):
+        """The versions that some server gave when it was last heard, or that may come any moment (list of
+        :class:`Version`): of these, when one goes, it is noted when."""
+        return [seen.version for seen in self.versions if seen.gone_since is None]
+
     def leaving(self):
         """The servers to which nothing leads any more, but caches may: to be asked as well (list of str)."""
         return [source.key for source in self.sources if source.left is not None]

@@ -97,6 +97,7 @@ def views(hosts, now, enabling=False):
             "chains_known": known, "seen_at": min(times),
             "gone_at": {chain: until for chain, until in gone_at.items() if until is not None},
             "versions": [version.to_dict() for version in memory(hosts, owner).served()],
+            "remembered": [version.to_dict() for version in memory(hosts, owner).there()],
             "security": memory(hosts, owner).security, "enabling": enabling,
         }
     return found

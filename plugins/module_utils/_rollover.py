@@ -190,7 +190,8 @@ def _no(reasons):
     return Answer("no", tuple(reasons), None if None in times else max(times))
 
 
-def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None, security="secure"):
+def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known=True, gone_at=None, security="secure",
+                replaced=None, remembered=()):
     """May the RRset at this owner name become ``new`` now? (RFC 7671 sections 8, 8.3 and 8.4)
 
     Its chains come from the memories of several hosts, so they are given one by one, and not as a memory.
@@ -203,11 +204,22 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     :param gone_at: id of a chain to the time (epoch seconds) from which it can no longer be met; a chain that is not in
         it is still presented.
     :param security: of the zone, as the last look found it.
+    :param replaced: the version in whose place the new one comes, as the server gives it that makes the change; None where
+        nothing is remembered.
+    :param remembered: the versions that count as being there (``_memory.Name.there``).
     :returns: :class:`Answer`.
+
+    What is replaced may be in caches, and nobody will see it any more: so it has to be remembered, with its TTL, before.
     """
     served, chains = list(served), list(chains)
     if security != "secure" and new.usable:
         return _no([_not_secure(owner, security)])
+    if replaced is not None and not any(
+            seen.records == replaced.records and seen.ttl >= replaced.ttl for seen in remembered):
+        return _no([_reason(
+            "replaced-unseen", owner, f"the server that takes the change gives the version {_show(replaced)}, which no look at "
+            "the authoritative servers has found, so nobody would wait for caches to let it go: run again, for a new look; if "
+            "none of them ever gives it, name that server in dane_extra_servers", version=replaced.to_dict())])
     if not new.usable and not empty_is_fine and any(version.usable for version in served):
         return _no([_reason(
             "empty", owner, "would be left without a usable record: an outage to mandatory senders, a downgrade to "
@@ -380,5 +392,5 @@ def _not_secure(owner, security):
 
 def _show(version):
     if not version.records:
-        return "without records"
+        return f"without records (negative TTL {version.ttl})"
     return "{" + ", ".join(f"{r.combination} {r.data[:16]}" for r in sorted(version.records)) + f"}} (TTL {version.ttl})"

@@ -218,9 +218,9 @@ def _together(refusals):
 class Door:
     """Asks ``may_publish`` about each change, with the view of the endpoints that the caller has.
 
-    A view is the JSON form ``{"chains": [chain], "chains_known": bool, "versions": [version], "seen_at": epoch,
-    "enabling": bool, "retiring": bool, "gone_at": {chain id: epoch}, "security": str}`` by owner name. All
-    but ``chains`` and ``seen_at`` may be left out.
+    A view is the JSON form ``{"chains": [chain], "chains_known": bool, "versions": [version], "remembered": [version],
+    "seen_at": epoch, "enabling": bool, "retiring": bool, "gone_at": {chain id: epoch}, "security": str}`` by owner name.
+    All but ``chains`` and ``seen_at`` may be left out; without ``remembered`` nobody has to know what is replaced.
     """
 
     def __init__(self, views, clock, override=None):
@@ -257,6 +257,8 @@ class Door:
             chains = [Chain.from_dict(chain) for chain in view["chains"]]
             places = {chain.id: _fields.texts(told.get("presented_at") or ()) for chain, told in zip(chains, view["chains"])}
             served = [Version.from_dict(version) for version in view.get("versions") or ()]
+            remembered = view.get("remembered")
+            remembered = None if remembered is None else [Version.from_dict(version) for version in remembered]
             age = self.clock() - _seconds(view["seen_at"])
             gone_at = {str(chain): _seconds(until) for chain, until in (view.get("gone_at") or {}).items()}
             known = _flag(view, "chains_known", True)
@@ -273,7 +275,9 @@ class Door:
         answer = at_your_word(may_publish(
             _version(owner, after), chains, served + [_version(owner, before)], owner,
             empty_is_fine=empty_is_fine, chains_known=known, gone_at=gone_at,
-            security=str(view.get("security", "secure"))), self.override, self.clock())
+            security=str(view.get("security", "secure")),
+            replaced=None if remembered is None else _version(owner, before), remembered=remembered or ()),
+            self.override, self.clock())
         self.answers[owner] = answer
         if not answer.yes:
             self._refuse(owner, "; ".join(self._told(reason, places) for reason in answer.reasons), answer)

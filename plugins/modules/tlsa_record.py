@@ -140,7 +140,9 @@ options:
         RV(ignore:chains), a list of chains as M(mailops.dane.chain_assemble) returns them, each with
         RV(ignore:presented_at), the places that a refusal names, if they are known; RV(ignore:seen_at), the time of
         the look, which may not be more than 60 seconds away; RV(ignore:chains_known), whether all endpoints were
-        looked at (default V(true)); RV(ignore:versions), RRsets that other servers serve; RV(ignore:gone_at), until
+        looked at (default V(true)); RV(ignore:versions), RRsets that other servers serve; RV(ignore:remembered), RRsets
+        of which somebody will see to it that caches have let them go, and if it is given, what the change replaces has to
+        be one of them, with its TTL; RV(ignore:gone_at), until
         when chains that are presented no longer may still be met, by their RV(ignore:id); RV(ignore:security) of the
         zone, without V(secure) of which nothing is published;
         RV(ignore:enabling) and RV(ignore:retiring), whether the name may be without records before or after.

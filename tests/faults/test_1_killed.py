@@ -136,7 +136,7 @@ class TestBoundaries(Cases):
 
 
 class TestBoundariesOfWithdraw(Cases):
-    """The same, with a standby key that is made at the end: by then the operation is closed, and each run a new rekey."""
+    """The same, with a standby key that is made at the end, when the operation is closed."""
 
     hosts = ("mx2",)
     minutes = 50
@@ -145,7 +145,8 @@ class TestBoundariesOfWithdraw(Cases):
         # That of the standby key stays.
         rekey.records_end_alone = False
         rekey.last_arguments = WITH_STANDBY
-        assert die_in(rekey, WITHDRAW, arguments=WITH_STANDBY) > 30
+        # Once the operation is closed, a run that begins none goes on making the standby key.
+        assert die_in(rekey, WITHDRAW, arguments=WITH_STANDBY, closed=("-e", "dane_rekey=due")) > 60
 
     def test_completed(self, rekey, records):
         rekey.completed()
@@ -154,15 +155,18 @@ class TestBoundariesOfWithdraw(Cases):
         assert all(len(there) == 1 for there in records().values())
 
 
-def die_in(rekey, play, beyond="", arguments=()):
-    """Let runs die until one gets through the play, or to the play ``beyond``; how many died in it (int)."""
+def die_in(rekey, play, beyond="", arguments=(), closed=()):
+    """Let runs die until one gets through the play, or to the play ``beyond``; how many died in it (int).
+
+    :param closed: arguments of the runs that come after the operation is closed: else each would begin a rekey of its own.
+    """
     rekey.only_one_key = False
     visited = rekey.stage.out / f"{rekey.name}-{play.strip('^')}.txt"
     visited.unlink(missing_ok=True)
     died = 0
-    # The operation may be closed before the last boundary: the next run begins a rekey of its own.
     while True:
-        run = rekey.begin("rekey", *arguments, die_in=play, visited=visited,
+        more = closed if died and not any(rekey.targets().values()) else ()
+        run = rekey.begin("rekey", *arguments, *more, die_in=play, visited=visited,
                           at=[Moment(beyond, "", KILL)] if beyond else [])
         status = run.end()
         known = len(visited.read_text(encoding="utf-8").splitlines())

@@ -100,11 +100,16 @@ class TestPrimary(Cases):
 class TestTtl(Cases):
     minutes = 6
 
-    def test_ttl_raised_tenfold_before_the_publication(self, rekey):
-        """Caches take in the old RRset with a TTL ten times as long, right before the new one is there."""
+    def test_ttl_raised_tenfold_before_the_publication(self, rekey, records):
+        """Caches take in the old RRset with a TTL ten times as long, right before the new one is there: once that is
+        replaced, nobody could see any more that it was there."""
+        before = records()
         raised = breaking.ttl_raised(rekey.hosts, RAISED)
+        rekey.refused(says=["_25._tcp.mx1.example.test.", f"(TTL {RAISED})", "run again, for a new look"],
+                      at=[Moment(PREPARE, "tlsa : Publish$", raised.on)])
+        assert records() == before and not rekey.changed()
         rekey.deployed_after_publication = 2 * RAISED
-        rekey.until(WAITING, at=[Moment(PREPARE, "tlsa : Publish$", raised.on)])
+        rekey.until(WAITING)
 
 
 class TestSignatures(Cases):

@@ -102,12 +102,16 @@ def check_publish():
         security = through_json(chance.choices(("secure", "bogus", "unreachable", ""), (12, 1, 1, 1))[0])
         gone = {who: chance.choice((5.0, 7.0)) for who in whos if chance.random() < 0.5}
         wanted = _publish(new, whos, served, empty, known, gone)
+        replaced, remembered = _memories(chance)
+        if replaced and not any(words == replaced[0] and ttl >= replaced[1] for words, ttl in remembered):
+            wanted = "no", [("replaced-unseen", None, None)], None
         if security != "secure" and judge.usable(new):
             wanted = "no", [("not-secure", None, None)], None
         answer = _rollover.may_publish(
             version_of(new), [chain_of(who) for who in whos],
             [version_of(words, number) for number, words in enumerate(served)],
-            OWNER, empty, known, gone, security)
+            OWNER, empty, known, gone, security, replaced and version_of(*replaced),
+            (version_of(*one)._replace(path=()) for one in remembered))
         told = [(reason["code"], reason.get("chain"), reason["until"]) for reason in answer.reasons]
         assert (answer.verdict, told, answer.safe_at, answer.yes) == (*wanted, wanted[0] != "no"), (new, whos, served)
         for reason in answer.reasons:
@@ -118,9 +122,12 @@ def check_publish():
                 assert (" is presented, " if reason["until"] is None else " live on, ") in reason["text"]
                 assert reason["text"].endswith(
                     " match it in " + (", ".join(" ".join(combination) for combination in missing) or "any combination"))
+            if reason["code"] == "replaced-unseen":
+                assert reason["version"] == version_of(*replaced).to_dict() and f"TTL {replaced[1]})" in reason["text"]
         verdicts.add((answer.verdict, answer.safe_at is None))
     assert len(verdicts) == 4, verdicts
     one = version_of(["311A"])
+    assert _rollover.may_publish(one, [chain_of("A")], [], replaced=one).reasons[0]["code"] == "replaced-unseen"
     assert _rollover.may_publish(one, [], []).reasons[0]["code"] == "no-chain", "endpoints are known unless one says no"
     assert _rollover.may_publish(one, [chain_of("A")], []).verdict == "yes"
     assert _rollover.may_publish(version_of([]), [], [one]).reasons[0]["code"] == "empty"
@@ -133,6 +140,15 @@ def check_publish():
     renewed = nothing._replace(versions=(empty._replace(version=one),), unknown_until=9.0)
     assert _rollover.may_deploy((bare,), renewed, [bare], 5.0, _rollover.Timing()).yes, "the same is a renewal"
     return Done(runs=4 * RUNS)
+
+
+def _memories(chance):
+    """What a server gives, (words, TTL) or nothing, and what is remembered: the same often enough, if not always as long."""
+    replaced = (rrset(chance, 2), chance.randint(1, 3)) if chance.random() < 0.5 else None
+    remembered = [(rrset(chance, 2), chance.randint(1, 3)) for _number in range(chance.choice((0, 1, 1, 2)))]
+    if replaced and chance.random() < 0.8:
+        remembered.append((replaced[0], replaced[1] + chance.choice((-1, 0, 0, 1))))
+    return replaced, remembered
 
 
 def _publish(new, whos, served, empty, known, gone):
@@ -432,7 +448,7 @@ class NameTeller:
             assert reason["servers"] == sorted(seen.servers)
             records = ", ".join(
                 f"{one.usage} {one.selector} {one.mtype} {one.data[:16]}" for one in sorted(version.records))
-            said = f"{{{records}}} (TTL {version.ttl})" if records else "without records"
+            said = f"{{{records}}} (TTL {version.ttl})" if records else f"without records (negative TTL {version.ttl})"
             heard, mute = seen.servers - set(name.silent), seen.servers & set(name.silent)
             lost = f" while nothing is heard of {', '.join(name.silent)}{MUTE}" if name.silent else ""
             if reason["until"] is not None:

@@ -352,7 +352,8 @@ class Model:
                 yield f"look, silent: {silent}", seen
             for place, pending in enumerate(state.pending):
                 if pending.read < 0 and len(pending.noted) == len(state.ledgers):
-                    yield from self.ask_to_publish(seen, place)
+                    # The roles look at the endpoints once more before they ask; at the DNS they looked whenever it was.
+                    yield from self.ask_to_publish(self.look(state, silent, dns=False), place)
             for number in range(len(state.ledgers)):
                 for file in self.scenario.files[number] if not state.hosts[number].busy else ():
                     before = self.look_of(state, silent, number) if self.scenario.controller else seen
@@ -420,11 +421,7 @@ class Model:
     def controller(self, state):
         """The controller merges the memories of all hosts, looks at the DNS, and gives each host its memory back."""
         if state.copy < 0 and state.copies < self.scenario.copies:
-            names = [self.read(state, number).name(OWNER) for number in range(len(state.ledgers))]
-            merged = names[0]
-            for name in names[1:]:
-                merged = merged.merge(name)
-            number = self.keep(_ledger.Ledger(names=(merged,)))
+            number = self.keep(_ledger.Ledger(names=(self.merged(state),)))
             yield "the controller reads the ledgers", state._replace(copy=number, copies=state.copies + 1)
         if state.copy < 0:
             return
@@ -441,20 +438,32 @@ class Model:
                     yield f"host {number} gets its memory back", given
         yield "the controller is done", state._replace(copy=-1)
 
-    def look(self, state, silent, nothing_before=False):
-        """One look at all servers and endpoints goes into the ledgers of all hosts whose door is not locked."""
-        for number in range(len(state.ledgers)):
-            state = self.look_of(state, silent, number, nothing_before)
-        return state._replace(unseen=state.unseen & set(silent))
+    def merged(self, state):
+        """What all hosts together remember of the name."""
+        names = [self.read(state, number).name(OWNER) for number in range(len(state.ledgers))]
+        merged = names[0]
+        for name in names[1:]:
+            merged = merged.merge(name)
+        return merged
 
-    def look_of(self, state, silent, number, nothing_before=False):
+    def look(self, state, silent, nothing_before=False, dns=True):
+        """One look at all servers and endpoints goes into the ledgers of all hosts whose door is not locked.
+
+        :param dns: False: at the endpoints alone.
+        """
+        for number in range(len(state.ledgers)):
+            state = self.look_of(state, silent, number, nothing_before, dns)
+        return state._replace(unseen=state.unseen & set(silent)) if dns else state
+
+    def look_of(self, state, silent, number, nothing_before=False, dns=True):
         """One look into the ledger of one host."""
         if state.hosts[number].busy:
             return state
-        key = (state.ledgers[number], state.now, state.clock, state.served, state.left, state.down, silent, number,
+        key = (state.ledgers[number], state.now, state.clock, state.served, state.left, state.down, silent, number, dns,
                tuple((host.running, host.reached, host.left, host.file) for host in state.hosts))
         if key not in self.looks:
-            ledger = self.with_dns(self.read(state, number), state, silent, nothing_before)
+            ledger = self.read(state, number)
+            ledger = self.with_dns(ledger, state, silent, nothing_before) if dns else ledger
             ledger = self.with_endpoints(ledger, state, silent, number, nothing_before)
             now = self.wall(state)
             ledger = ledger.with_name(ledger.name(OWNER).pruned(now, self.timing))._replace(
@@ -512,13 +521,15 @@ class Model:
         """The door of the DNS: the intent is noted; now ask, with all ledgers as they are."""
         chains, known, gone, pending, now = set(), True, {}, state.pending[place], self.wall(state)
         served = {self.versions[state.served[0]]}
+        merged = self.merged(state)
         for number in range(len(state.ledgers)):
             memory = self.read(state, number).chains
             known = known and memory.known(now)
             chains |= {seen.chain for seen in memory.may_be_seen(now, self.timing)}
             served.update(self.read(state, number).name(OWNER).served())
         answer = _rollover.may_publish(
-            self.versions[pending.rrset], chains, served, OWNER, self.scenario.enabling, known, gone)
+            self.versions[pending.rrset], chains, served, OWNER, self.scenario.enabling, known, gone,
+            replaced=self.versions[state.served[0]], remembered=merged.there())
         if answer.yes:
             granted = pending._replace(read=state.served[0])
             yield "may be published", state._replace(pending=_put(state.pending, place, granted))

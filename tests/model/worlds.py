@@ -68,6 +68,9 @@ WORLDS = {
         ticks=5,
         intents=2,
     ),
+    "TTL raised by others": REKEY._replace(
+        rrsets=(("311A", 1), ("311A 311B", 1), ("311B", 1), ("311A", 3)), publishable=(1, 2), foreign=(3,), ticks=5, intents=2
+    ),
     "alias": REKEY._replace(
         rrsets=(("311A", 1, 2), ("311A 311B", 1, 1), ("311B", 1), ("311A 311B", 1)),
         publishable=(),
@@ -353,6 +356,7 @@ ARRIVES = {
     "ledger lost midway": 3,
     "never heard": 4,
     "TTL raised": 3,
+    "TTL raised by others": 3,
     "TTL lowered": 5,
     "alias": 5,
     "two hosts": 3,

@@ -408,7 +408,7 @@ def test_the_reasons_in_words():
     cached = deploy(seen(look(T0, V_A), look(T0 + 1, V_AB)), T0 + 2).reasons[0]["text"]
     assert "may be in caches for 20 s more" in cached
     empty = deploy(seen(look(T0, EMPTY)), T0, replaced=[]).reasons[0]["text"]
-    assert "the version without records is still served by 192.0.2.1 and has no usable record" in empty
+    assert "the version without records (negative TTL 60) is still served by 192.0.2.1 and has no usable record" in empty
     assert "in 3 1 2" in may_publish(version(record("A"), record("B", "3 1 2")), [A], [V_A]).reasons[0]["text"]
 
 
@@ -481,6 +481,25 @@ def test_all_of_is_the_worst_of_all():
 
 
 # ------------------------------------------------------------------------------------------------------ may_publish
+
+
+def test_what_is_replaced_has_to_be_remembered_with_its_ttl():
+    """Else nobody would wait until caches have let it go, because nobody will ever see it again."""
+    raised = version(record("A"), ttl=100)
+    refused = may_publish(V_AB, [A], [raised], OWNER, replaced=raised, remembered=[V_A, V_AB])
+    assert codes(refused) == ["replaced-unseen"] and refused.safe_at is None
+    assert "(TTL 100), which no look at the authoritative servers has found" in refused.reasons[0]["text"]
+    assert may_publish(V_AB, [A], [raised], OWNER, replaced=raised, remembered=[raised]).verdict == "yes"
+    assert may_publish(V_AB, [A], [V_A], OWNER, replaced=V_A, remembered=[raised._replace(path=())]).verdict == "yes"
+    assert codes(may_publish(V_AB, [A], [V_A], OWNER, replaced=V_A)) == ["replaced-unseen"]
+
+
+def test_there_is_what_no_look_has_proved_gone():
+    name = seen(look(T0, V_A)).intend(V_AB, T0, TIMING)
+    assert name.there() == [V_A, V_AB]
+    later = name.observe(look(T0 + 1, V_AB), TIMING)
+    assert later.there() == [V_AB] and len(later.may_be_seen(T0 + 2, TIMING)) == 2
+    assert name.observe(look(T0 + 1, None, V_AB), TIMING).there() == [V_A, V_AB], "one is silent"
 
 
 def test_more_records_in_combinations_that_are_there_suit_every_chain_known_or_not():

@@ -28,10 +28,10 @@ class Zone:
     name = "the zone"
 
     def __init__(self, *there):
-        self.there = frozenset(there)
+        self.there, self.ttl = frozenset(there), 10
 
     def read(self, _zone, _owner):
-        return _update.Served(self.there, 10)
+        return _update.Served(self.there, self.ttl)
 
     def change(self, _zone, owner, _ttl, add, remove, expected, _allow_empty):
         if expected != self.there:
@@ -159,6 +159,37 @@ def test_a_view_that_is_older_than_a_minute(world):
     shared.refused("absent", [A311], "is 61 s old", "Look again", view=view)
     shared.publish("absent", [A311])
     assert shared.zone.there == {B311}
+
+
+@pytest.mark.parametrize("state, wanted, files", [("present", B311, (FILE_A, FILE_A)), ("absent", A311, (FILE_B, FILE_B))])
+def test_what_nobody_has_seen_is_not_replaced(world, state, wanted, files):
+    """Somebody raises the TTL after the look: caches keep what we are about to replace, and nobody would wait for that."""
+    shared = world(files=files, there=(A311, B311) if state == "absent" else (A311,))
+    view = _plan.views(shared.plan(), shared.now)
+    shared.zone.ttl = 100
+    shared.refused(state, [wanted], "(TTL 100), which no look at the authoritative servers has found", view=view)
+    shared.zone.ttl = 9
+    shared.publish(state, [wanted], view=view)
+
+
+def test_what_somebody_else_has_put_there_is_looked_at_first(world):
+    shared = world(there=(A311,))
+    view = _plan.views(shared.plan(), shared.now)
+    shared.zone.there = frozenset([A311, A312])
+    shared.refused("present", [B311], "which no look at the authoritative servers has found", view=view)
+    shared.publish("present", [B311], view={OWNER: {key: told for key, told in view[OWNER].items() if key != "remembered"}})
+    assert shared.zone.there == {A311, A312, B311}, "who remembers nothing need not know"
+
+
+def test_what_was_about_to_be_published_is_remembered(world):
+    """The run before died behind its door: what it noted may be what is there."""
+    shared = world(there=(A311,))
+    for host in shared.hosts:
+        _gate.note(host.ledger_path, TIMING, intents={OWNER: [version(A311, B311).to_dict()]}, clock=host.clock)
+    view = _plan.views(shared.plan(), shared.now)
+    shared.zone.there = frozenset([A311, B311])
+    shared.publish("present", [A312], view=view)
+    assert shared.zone.there == {A311, B311, A312}
 
 
 def test_plays_in_the_wrong_order(world):
