@@ -18,15 +18,20 @@ from ansible_collections.mailops.dane.plugins.module_utils._errors import ChainE
 UTILS = _plan.__name__.rpartition(".")[0]
 
 
-def _late(module, name=None):
-    """A module of the library, or a function of it, that is imported when it is used.
+def _library(module):
+    """A module of the library, imported when it is used.
 
     Each task on each host is a process of its own, in which Ansible compiles the whole of this file and of what it imports
     for one filter: so what leads to cryptography, or to what runs on mail hosts, has to wait until it is asked for.
     """
-    if name is None:
-        return importlib.import_module(f"{UTILS}.{module}")
-    return lambda *args: getattr(_late(module), name)(*args)
+    return importlib.import_module(f"{UTILS}.{module}")
+
+
+def _late(module, name):
+    """A function of a module of the library that is imported when it is called."""
+    def function(*args):
+        return getattr(_library(module), name)(*args)
+    return function
 
 
 def _filter(function):
@@ -78,7 +83,7 @@ def issuer_pool(paths):
 
     :raises ChainError: a file that cannot be read or holds no certificate, or a certificate that is no CA.
     """
-    found, _chain = set(), _late("_chain") if paths else None
+    found, _chain = set(), _library("_chain") if paths else None
     for path in paths:
         if not _chain.HAS_CRYPTOGRAPHY:
             raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
@@ -102,11 +107,11 @@ def standby_recipients(path):
     """
     if not path:
         return []
-    if not _late("_chain").HAS_CRYPTOGRAPHY:
+    if not _library("_chain").HAS_CRYPTOGRAPHY:
         raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
     try:
         with open(os.path.expanduser(path), encoding="utf-8") as stream:
-            return [one.pem() for one in _late("_standby_key").load_recipients(stream.read(), path)]
+            return [one.pem() for one in _library("_standby_key").load_recipients(stream.read(), path)]
     except (OSError, UnicodeDecodeError) as exc:
         raise ChainError(f"Cannot read {path!r}: {getattr(exc, 'strerror', None) or exc}; expected a PEM file on the "
                          "controller, by its whole path") from exc

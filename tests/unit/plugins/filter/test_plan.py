@@ -93,7 +93,7 @@ print([name for name in sys.modules if name.rpartition(".")[2] in ("cryptography
     said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert said.stdout == "[]\n"
     late = re.findall(r'_late\("(\w+)", "(\w+)"\)', inspect.getsource(plan))
-    assert len(late) > 5 and all(callable(getattr(plan._late(module), name)) for module, name in late)
+    assert len(late) > 5 and all(callable(getattr(plan._library(module), name)) for module, name in late)
 
 
 def test_the_options_of_a_role_are_read_from_its_specifications(collection_root):

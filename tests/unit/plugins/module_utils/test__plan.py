@@ -509,7 +509,7 @@ def alternating(number, combinations=("2 1 1",), **more):
 def test_issuers_alone_are_refused_when_the_authority_alternates_beyond_the_pool():
     assert alternating(4)
     with pytest.raises(PlanError, match=f"Cannot keep only 2 1 1 at {OWNER}: the certificates of mx1 came from 5 issuers "
-                                              "in the last 180 days, and 5 of them are not in dane_issuer_pool"):
+                                        "in the last 180 days, and 5 of them are not in dane_issuer_pool"):
         alternating(5)
 
 
