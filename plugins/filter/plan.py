@@ -29,8 +29,8 @@ def _library(module):
 
 def _late(module, name):
     """A function of a module of the library that is imported when it is called."""
-    def function(*args):
-        return getattr(_library(module), name)(*args)
+    def function(*args, **kwargs):
+        return getattr(_library(module), name)(*args, **kwargs)
     return function
 
 
@@ -83,8 +83,9 @@ def issuer_pool(paths):
 
     :raises ChainError: a file that cannot be read or holds no certificate, or a certificate that is no CA.
     """
-    found, _chain = set(), _library("_chain") if paths else None
+    found = set()
     for path in paths:
+        _chain = _library("_chain")
         if not _chain.HAS_CRYPTOGRAPHY:
             raise ChainError(f"Cannot read {path!r}: there is no cryptography beside this Ansible; install it with pip")
         try:

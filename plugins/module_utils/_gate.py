@@ -210,7 +210,7 @@ def note(path, timing, looks=(), memories=None, nothing_before=False, intents=No
     :param memories: owner name to memory (JSON form of ``_memory.Name``) that began as a copy of the ledger's.
     :param nothing_before: the names are being enabled: see ``_memory.Name.observe``.
     :param intents: owner name to the versions (JSON form) that are about to be published.
-    :param settled: the same, for those noted before that have been published or will not be.
+    :param settled: the same, for those noted by an earlier call that have been published or will not be.
     :param published: owner name to the list of records (text) that are ours there from now on.
     :param outcomes: one complete look at the endpoints (``_probe.look``).
     :param operation: a dict ``{"id", "kind", "target_spki", "started"}`` to open or update, ``{"id", "closed": True}``

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Which hosts begin a rekey or go on with one, and why: operations that are open, keys that are due, keys that somebody else
-may have, keys that lie ready.
+may have, keys that lie ready; and whether it is worth asking again right away.
 
 Pure; the time is a parameter. Private to this collection. A *host* is the dict that ``_plan`` describes.
 """

@@ -429,6 +429,8 @@ def _beyond_options(hosts):
 
 
 def expressible(combination):
+    """Whether ``dane_records`` can ask for a parameter combination (bool): of what changes with every renewal, and of whole
+    keys and certificates, no record is kept."""
     on_key = (combination.usage, combination.selector) == (DANE_EE, SPKI)
     return (on_key or combination.usage == DANE_TA) and combination.mtype != FULL
 

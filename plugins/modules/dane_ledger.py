@@ -97,7 +97,8 @@ options:
     default: {}
   settled:
     description:
-      - Versions noted by O(intents) before that have been published, or will not be, a list for each owner name.
+      - Versions noted by O(intents) of an earlier call that have been published, or will not be, a list for each owner
+        name.
       - Without it a version may still be about to appear for two minutes, whatever a look says meanwhile.
     type: dict
     default: {}

@@ -202,7 +202,7 @@ def publications(evidence):
 
 
 def unseen(evidence):
-    """What the witness saw nothing of in all the time (list of text): whatever it did there, nobody knows."""
+    """What the witness saw nothing of in all the time (list of text): what happened there nobody knows."""
     if not evidence.sightings.rrsets or not evidence.sightings.chains:
         return ["the witness watched no name server or no mail host"]
     return [f"the witness never got an answer from {' '.join(target)}" for target, looks in evidence.sightings.targets()
@@ -216,6 +216,8 @@ def _inside(evidence, looks):
 def gaps(evidence):
     """Where the witness did not look, or saw nothing at all (list of text)."""
     found = unseen(evidence)
+    if not evidence.sightings.rrsets or not evidence.sightings.chains:
+        return found
     start, end = evidence.start, evidence.end
     for target, looks in evidence.sightings.targets():
         inside = _inside(evidence, looks)

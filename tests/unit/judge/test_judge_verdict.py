@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from judge import match, sightings, verdict
 from worlds import LENGTH, SENDERS, START, TTL, World, certificate, delivery_lines, owner, record, stamp
@@ -241,6 +243,11 @@ def test_one_target_without_any_answer():
     assert mentions(result["void"], "never got an answer", "ns1", "mx2")
     assert mentions(result["unseen"], "never got an answer", "ns1", "mx2") and len(result["unseen"]) == 1
     assert World().judge()["unseen"] == []
+
+
+def test_a_witness_that_watched_nothing():
+    nothing = SimpleNamespace(sightings=SimpleNamespace(rrsets={}, chains={}), start=0.0, end=60.0)
+    assert verdict.gaps(nothing) == verdict.unseen(nothing) == ["the witness watched no name server or no mail host"]
 
 
 def test_a_blind_witness():
