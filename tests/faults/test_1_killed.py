@@ -139,7 +139,7 @@ class TestBoundariesOfWithdraw(Cases):
     """The same, with a standby key that is made at the end, when the operation is closed."""
 
     hosts = ("mx2",)
-    minutes = 50
+    minutes = 38
 
     def test_killed_at_every_task_of_withdraw(self, rekey):
         # That of the standby key stays.
