@@ -209,7 +209,8 @@ def may_publish(new, chains, served, owner="", empty_is_fine=False, chains_known
     :param remembered: the versions that count as being there (``_memory.Name.there``).
     :returns: :class:`Answer`.
 
-    What is replaced may be in caches, and nobody will see it any more: so it has to be remembered, with its TTL, before.
+    What is replaced may be in caches for two of its TTLs (section 8.1), and nobody will see it any more: so it has to be
+    remembered before, with its TTL.
     """
     served, chains = list(served), list(chains)
     if security != "secure" and new.usable:
